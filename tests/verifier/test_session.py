@@ -1,0 +1,468 @@
+"""One session: what is allowed when, and that nothing is ever earned ahead of the clock."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from verifier import session as acts
+from verifier.check import Check, Outcome, parse_session
+from verifier.credit import SpanState
+from verifier.errors import ProtocolError, UnknownSubjectError
+from verifier.policy import default_policy
+from verifier.prompt import Judgement, PromptKind, PromptOrigin, PromptStatus
+from verifier.schedule import PlannedPrompt
+from verifier.session import SessionPhase, SessionState
+
+POLICY = default_policy()
+START = datetime(2026, 3, 2, 1, tzinfo=UTC)
+SEEN = Check(t=0, prompted=True, outcome=Outcome.CAPTURED, faces=1, comparison_log10_lr=2.0)
+BLURRED = Check(t=0, prompted=True, outcome=Outcome.UNREADABLE)
+
+
+def at(second: float) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+def nonce(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def opened() -> SessionState:
+    return acts.open_session(
+        session_id="s1",
+        learner_id="l1",
+        class_id="c1",
+        platform_id="p1",
+        policy=POLICY,
+        at=START,
+    )
+
+
+def asked(
+    state: SessionState, second: float, origin: PromptOrigin = PromptOrigin.ADDED
+) -> SessionState:
+    """Issue the next prompt; its number is its id and its nonce."""
+    number = len(state.prompts)
+    planned = PlannedPrompt(index=number, offset_s=second, kind="silent_capture")
+    return acts.issue_prompt(
+        state,
+        prompt_id=str(number),
+        nonce=nonce(number),
+        kind=PromptKind.SILENT_CAPTURE,
+        origin=origin,
+        at=at(second),
+        planned=planned if origin is PromptOrigin.SCHEDULED else None,
+    )
+
+
+def answered(
+    state: SessionState, second: float, judgement: Judgement = Judgement.PASS
+) -> SessionState:
+    prompt = state.open_prompt
+    assert prompt is not None
+    return acts.answer(
+        state,
+        prompt_id=prompt.prompt_id,
+        nonce=prompt.nonce,
+        at=at(second),
+        judgement=judgement,
+        check=SEEN if judgement is Judgement.PASS else BLURRED,
+        retry_nonce=nonce(1000 + len(prompt.attempts)),
+    )
+
+
+def passed(
+    state: SessionState, second: float, origin: PromptOrigin = PromptOrigin.ADDED
+) -> SessionState:
+    return answered(asked(state, second, origin), second)
+
+
+def running() -> SessionState:
+    return passed(opened(), 0, PromptOrigin.OPENING)
+
+
+def code_of(error: "pytest.ExceptionInfo[ProtocolError]") -> str:
+    return error.value.code
+
+
+def test_the_worked_example_from_prompts_to_spans() -> None:
+    """47 minutes, a miss at 21:00: 38:50 can be credited and 8:10 wait."""
+    state = running()
+    for second in (370, 870):
+        state = passed(state, second, PromptOrigin.SCHEDULED)
+    state = acts.expire(asked(state, 1260, PromptOrigin.SCHEDULED), at=at(1320))
+    for second in (1360, 2345):
+        state = passed(state, second, PromptOrigin.SCHEDULED)
+    state = acts.announce_end(state, at=at(2820))
+    state = acts.close(answered(asked(state, 2820, PromptOrigin.CLOSING), 2829), at=at(2830))
+    assert [(s.start_s, s.end_s, s.state) for s in state.spans()] == [
+        (0, 870, SpanState.CREDITABLE),
+        (870, 1360, SpanState.PENDING),
+        (1360, 2820, SpanState.CREDITABLE),
+    ]
+    counts = state.counts
+    assert (counts.issued, counts.answered, counts.missed, counts.open) == (7, 6, 1, 0)
+
+
+def test_nothing_runs_before_the_opening_prompt_is_passed() -> None:
+    state = opened()
+    for origin in (PromptOrigin.SCHEDULED, PromptOrigin.ADDED, PromptOrigin.CLOSING):
+        with pytest.raises(ProtocolError) as caught:
+            asked(state, 1, origin)
+        assert code_of(caught) == "wrong_origin"
+    with pytest.raises(ProtocolError) as caught:
+        acts.announce_end(state, at=at(1))
+    assert code_of(caught) == "not_running"
+
+
+def test_a_failed_opening_may_be_asked_again() -> None:
+    referred = answered(asked(opened(), 0, PromptOrigin.OPENING), 5, Judgement.REFER)
+    assert referred.phase is SessionPhase.OPENING
+    assert passed(referred, 30, PromptOrigin.OPENING).phase is SessionPhase.RUNNING
+
+
+def test_a_referred_answer_ends_the_span_like_a_miss() -> None:
+    state = answered(asked(running(), 100), 110, Judgement.REFER)
+    state = passed(passed(state, 200), 300)
+    assert [(s.start_s, s.end_s, s.state) for s in state.spans()] == [
+        (0, 200, SpanState.PENDING),
+        (200, 300, SpanState.CREDITABLE),
+    ]
+
+
+def test_a_slow_closing_answer_earns_no_lesson_time() -> None:
+    state = acts.announce_end(running(), at=at(600))
+    state = answered(asked(state, 650, PromptOrigin.CLOSING), 700)
+    assert [span.end_s for span in acts.close(state, at=at(701)).spans()] == [600]
+
+
+def test_an_answer_counts_once() -> None:
+    state = asked(running(), 100)
+    done = answered(state, 110)
+    with pytest.raises(ProtocolError) as caught:
+        acts.answer(
+            done,
+            prompt_id="1",
+            nonce=nonce(1),
+            at=at(111),
+            judgement=Judgement.PASS,
+            check=SEEN,
+        )
+    assert code_of(caught) == "prompt_already_resolved"
+
+
+def test_another_sessions_prompt_is_unknown_here() -> None:
+    with pytest.raises(UnknownSubjectError):
+        acts.answer(
+            asked(running(), 100),
+            prompt_id="of another session",
+            nonce=nonce(1),
+            at=at(101),
+            judgement=Judgement.PASS,
+            check=SEEN,
+        )
+
+
+def test_the_servers_clock_places_a_finding() -> None:
+    state = answered(asked(running(), 100), 117)
+    assert [check.t for check in state.checks()] == [0, 117]
+
+
+def test_an_answer_after_the_deadline_is_refused_and_the_prompt_missed() -> None:
+    state = asked(running(), 100)
+    with pytest.raises(ProtocolError) as caught:
+        answered(state, 161)
+    assert code_of(caught) == "deadline_passed"
+    assert acts.expire(state, at=at(159)).open_prompt is not None
+    missed = acts.expire(state, at=at(160))
+    assert missed.prompts[-1].status is PromptStatus.MISSED
+    assert missed.checks()[-1].outcome is Outcome.NO_RESPONSE
+    assert missed.checks()[-1].t == 100
+
+
+def test_an_upload_begun_in_time_may_finish() -> None:
+    state = acts.begin_upload(asked(running(), 100), prompt_id="1", nonce=nonce(1), at=at(150))
+    assert acts.expire(state, at=at(180)).open_prompt is not None
+    assert answered(state, 210).prompts[-1].status is PromptStatus.PASSED
+
+
+def test_extra_time_is_given_where_it_was_granted() -> None:
+    state = acts.issue_prompt(
+        running(),
+        prompt_id="slow",
+        nonce=nonce(9),
+        kind=PromptKind.SILENT_CAPTURE,
+        origin=PromptOrigin.ADDED,
+        at=at(100),
+        extra_time=True,
+    )
+    assert answered(state, 220).prompts[-1].status is PromptStatus.PASSED
+
+
+def test_unclear_answers_are_findings_and_in_the_end_a_miss() -> None:
+    state = asked(running(), 100)
+    for second in (110, 120, 130):
+        state = answered(state, second, Judgement.RETRY)
+    assert state.prompts[-1].status is PromptStatus.MISSED
+    outcomes = [check.outcome for check in state.checks()]
+    assert outcomes == [Outcome.CAPTURED, *[Outcome.UNREADABLE] * 3]
+
+
+def test_a_retry_may_not_reuse_a_nonce_of_the_session() -> None:
+    state = asked(running(), 100)
+    with pytest.raises(ProtocolError) as caught:
+        acts.answer(
+            state,
+            prompt_id="1",
+            nonce=nonce(1),
+            at=at(101),
+            judgement=Judgement.RETRY,
+            check=BLURRED,
+            retry_nonce=nonce(0),
+        )
+    assert code_of(caught) == "nonce_reused"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"prompt_id": "0"}, "prompt_reused"),
+        ({"nonce": nonce(0)}, "nonce_reused"),
+        ({"nonce": b"short"}, "nonce_too_short"),
+        ({"origin": PromptOrigin.OPENING}, "wrong_origin"),
+        ({"origin": PromptOrigin.SCHEDULED}, "wrong_origin"),
+        ({"at": at(-1)}, "time_went_back"),
+        ({"at": at(5).replace(tzinfo=None)}, "naive_time"),
+        (
+            {
+                "origin": PromptOrigin.SCHEDULED,
+                "planned": PlannedPrompt(index=0, offset_s=101, kind="silent_capture"),
+            },
+            "not_due",
+        ),
+    ],
+)
+def test_a_prompt_that_may_not_go_out_does_not(changes: dict[str, object], code: str) -> None:
+    arguments = {
+        "prompt_id": "new",
+        "nonce": nonce(77),
+        "kind": PromptKind.SILENT_CAPTURE,
+        "origin": PromptOrigin.ADDED,
+        "at": at(100),
+        **changes,
+    }
+    with pytest.raises(ProtocolError) as caught:
+        acts.issue_prompt(running(), **arguments)  # type: ignore[arg-type]  # one is bad
+    assert code_of(caught) == code
+
+
+def test_a_planned_prompt_goes_out_once() -> None:
+    state = passed(running(), 60, PromptOrigin.SCHEDULED)
+    with pytest.raises(ProtocolError) as caught:
+        acts.issue_prompt(
+            state,
+            prompt_id="again",
+            nonce=nonce(77),
+            kind=PromptKind.SILENT_CAPTURE,
+            origin=PromptOrigin.SCHEDULED,
+            at=at(70),
+            planned=PlannedPrompt(index=1, offset_s=60, kind="silent_capture"),
+        )
+    assert code_of(caught) == "prompt_reused"
+
+
+def test_only_one_prompt_is_open() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        asked(asked(running(), 100), 101)
+    assert code_of(caught) == "prompt_open"
+
+
+def test_a_pause_earns_nothing_and_asks_nothing() -> None:
+    state = acts.pause(running(), at=at(100))
+    with pytest.raises(ProtocolError) as caught:
+        asked(state, 120)
+    assert code_of(caught) == "session_paused"
+    with pytest.raises(ProtocolError) as caught:
+        acts.announce_end(state, at=at(120))
+    assert code_of(caught) == "session_paused"
+    state = passed(acts.resume(state, at=at(400)), 500)
+    assert [span.credit_s for span in state.spans()] == [200]
+    assert [(stop.start_s, stop.end_s) for stop in state.silences] == [(100, 400)]
+    with pytest.raises(ProtocolError) as caught:
+        acts.resume(state, at=at(501))
+    assert code_of(caught) == "not_paused"
+
+
+def test_nobody_pauses_out_of_a_prompt() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        acts.pause(asked(running(), 100), at=at(101))
+    assert code_of(caught) == "prompt_open"
+
+
+def test_the_closing_prompt_must_follow_the_end_soon_and_once() -> None:
+    ending = acts.announce_end(running(), at=at(600))
+    with pytest.raises(ProtocolError) as caught:
+        acts.close(ending, at=at(601))
+    assert code_of(caught) == "closing_prompt_missing"
+    with pytest.raises(ProtocolError) as caught:
+        asked(ending, 661, PromptOrigin.CLOSING)
+    assert code_of(caught) == "closing_prompt_late"
+    closing = asked(ending, 660, PromptOrigin.CLOSING)
+    with pytest.raises(ProtocolError) as caught:
+        acts.close(closing, at=at(661))
+    assert code_of(caught) == "prompt_open"
+    with pytest.raises(ProtocolError) as caught:
+        asked(answered(closing, 670), 671, PromptOrigin.CLOSING)
+    assert code_of(caught) == "prompt_reused"
+
+
+def test_a_prompt_open_at_the_end_is_resolved_first() -> None:
+    state = acts.announce_end(asked(running(), 590), at=at(600))
+    state = answered(state, 645)
+    state = asked(state, 700, PromptOrigin.CLOSING)
+    assert [(stop.start_s, stop.end_s) for stop in state.silences] == [(590, 600)]
+    assert acts.close(answered(state, 710), at=at(711)).phase is SessionPhase.CLOSED
+
+
+def test_leaving_with_a_prompt_open_is_a_miss() -> None:
+    state = acts.abandon(asked(passed(running(), 50), 100), at=at(105))
+    assert state.phase is SessionPhase.ABANDONED
+    assert (state.counts.missed, state.counts.open) == (1, 0)
+    assert [span.credit_s for span in state.spans()] == [50]
+    with pytest.raises(ProtocolError) as caught:
+        acts.pause(state, at=at(106))
+    assert code_of(caught) == "session_over"
+
+
+def test_leaving_in_a_pause_ends_the_pause() -> None:
+    state = acts.abandon(acts.pause(running(), at=at(10)), at=at(30))
+    assert [(stop.start_s, stop.end_s) for stop in state.pauses] == [(10, 30)]
+
+
+def test_the_record_of_a_session_is_in_the_public_format() -> None:
+    state = acts.abandon(acts.expire(asked(running(), 100), at=at(160)), at=at(200))
+    evidence = acts.session_evidence(state, planned_minutes=45, policy=POLICY, model="m@1")
+    assert parse_session(evidence.to_json()) == evidence
+    assert (evidence.duration_s, evidence.policy) == (200, "default@1")
+    assert [check.outcome for check in evidence.checks] == [Outcome.CAPTURED, Outcome.NO_RESPONSE]
+
+
+class Sessions(RuleBasedStateMachine):
+    """Any sequence of acts, allowed or not, by a hostile platform."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = opened()
+        self.clock_s = 0.0
+        self.fresh = count(1)
+        self.resolved: dict[str, PromptStatus] = {}
+
+    def do(self, act: object, **arguments: object) -> None:
+        """Try one act; refused ones leave the state as it was."""
+        try:
+            self.state = act(self.state, at=at(self.clock_s), **arguments)  # type: ignore[operator]
+        except (ProtocolError, UnknownSubjectError):
+            return
+
+    @initialize(is_running=st.booleans())
+    def begin(self, is_running: bool) -> None:
+        """Begin half of the sessions past their opening, where there is more to break."""
+        if is_running:
+            self.state = running()
+
+    @rule(seconds=st.integers(0, 90))
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        self.clock_s += seconds
+
+    @rule(origin=st.sampled_from(PromptOrigin))
+    def issue(self, origin: PromptOrigin) -> None:
+        """Issue a prompt, due or not."""
+        number = next(self.fresh)
+        planned = PlannedPrompt(index=number, offset_s=self.clock_s / 2, kind="silent_capture")
+        self.do(
+            acts.issue_prompt,
+            prompt_id=str(number),
+            nonce=nonce(number),
+            kind=PromptKind.SILENT_CAPTURE,
+            origin=origin,
+            planned=planned if origin is PromptOrigin.SCHEDULED else None,
+        )
+
+    @precondition(lambda self: self.state.prompts)
+    @rule(data=st.data(), judgement=st.sampled_from(Judgement))
+    def answer(self, data: st.DataObject, judgement: Judgement) -> None:
+        """Answer any prompt of the session with any nonce it ever had."""
+        prompt = data.draw(st.sampled_from(self.state.prompts))
+        self.do(
+            acts.answer,
+            prompt_id=prompt.prompt_id,
+            nonce=data.draw(st.sampled_from(prompt.nonces)),
+            judgement=judgement,
+            check=SEEN,
+            retry_nonce=nonce(next(self.fresh)),
+        )
+
+    @rule(
+        act=st.sampled_from(
+            [acts.expire, acts.pause, acts.resume, acts.announce_end, acts.close, acts.expire]
+        )
+    )
+    def act(self, act: object) -> None:
+        """Do anything else."""
+        self.do(act)
+
+    @rule(leave=st.integers(0, 9))
+    def leave(self, leave: int) -> None:
+        """Abandon the session, rarely."""
+        if leave == 0:
+            self.do(acts.abandon)
+
+    @invariant()
+    def counts_add_up(self) -> None:
+        """Count every prompt as answered, missed or open."""
+        counts = self.state.counts
+        assert counts.issued == counts.answered + counts.missed + counts.open
+        assert counts.open <= 1
+
+    @invariant()
+    def nothing_resolved_is_resolved_again(self) -> None:
+        """Keep what became of a prompt."""
+        for prompt in self.state.prompts:
+            if not prompt.is_open:
+                assert self.resolved.setdefault(prompt.prompt_id, prompt.status) is prompt.status
+
+    @invariant()
+    def credit_never_outruns_the_clock(self) -> None:
+        """Earn no second that the server did not see pass outside a pause."""
+        paused_s = sum(stop.end_s - stop.start_s for stop in self.state.pauses)
+        earned_s = sum(span.credit_s for span in self.state.spans())
+        assert earned_s <= self.clock_s - paused_s + 1e-9
+
+    @invariant()
+    def no_nonce_is_used_twice(self) -> None:
+        """Use no nonce for two requests."""
+        nonces = [used for prompt in self.state.prompts for used in prompt.nonces]
+        assert len(nonces) == len(set(nonces))
+
+
+Sessions.TestCase.settings = settings(deadline=None, max_examples=80, stateful_step_count=30)
+TestSessions = Sessions.TestCase
+
+
+def test_a_state_is_a_value() -> None:
+    state = running()
+    again = asked(state, 100)
+    assert len(state.prompts) == 1
+    assert replace(again, prompts=again.prompts[:1], last_event_at=state.last_event_at) == state

@@ -1,0 +1,172 @@
+"""From what a capture showed to what platform and learner are told: pass, retry or refer.
+
+The first of these that applies answers for all of the frames; their order does not matter:
+
+1. No frame could be read, or one shows several faces, or none shows any: asked for again.
+2. No face is fit for comparison: *inconclusive*, asked for again, never held against anybody.
+3. Of the comparisons the worst one counts: an answer that mixes faces must not pass on its best.
+
+Platform and learner hear a coarse reason; scores stay in the console (GB/T 38671: a score that
+is told is a hill to climb).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from verifier.check import Check, Outcome
+from verifier.comparison import ComparisonOutcome, ComparisonResult
+from verifier.observation import FaceObservation, FrameObservation, QualityReason
+from verifier.prompt import Judgement
+
+
+class AnswerReason(StrEnum):
+    """Why an answer was judged as it was, coarse enough to be told to anybody."""
+
+    CONFIRMED = "confirmed"
+    NOBODY_SEEN = "nobody_seen"
+    SEVERAL_PEOPLE = "several_people"
+    PICTURE_UNREADABLE = "picture_unreadable"
+    PICTURE_POOR = "picture_poor"
+    NOT_SURE = "not_sure"
+    UNDER_REVIEW = "under_review"
+
+
+ANSWER_TEXT: Final[Mapping[AnswerReason, tuple[str, str]]] = MappingProxyType(
+    {
+        AnswerReason.CONFIRMED: ("已确认", "Confirmed."),
+        AnswerReason.NOBODY_SEEN: (
+            "画面里没有看到人，请坐到镜头前",
+            "Nobody is in the picture: please sit in front of the camera.",
+        ),
+        AnswerReason.SEVERAL_PEOPLE: (
+            "画面里不止一个人，请让其他人离开画面",
+            "More than one person is in the picture: please be alone in it.",
+        ),
+        AnswerReason.PICTURE_UNREADABLE: (
+            "图片无法读取，请重新拍摄",
+            "The picture could not be read: please take it again.",
+        ),
+        AnswerReason.PICTURE_POOR: (
+            "画面不够清楚，请按提示调整后再试",
+            "The picture is not clear enough: please adjust as the hints say and try again.",
+        ),
+        AnswerReason.NOT_SURE: (
+            "还不能确认，请正对镜头再试一次",
+            "Not sure yet: please face the camera and try again.",
+        ),
+        AnswerReason.UNDER_REVIEW: (
+            "本次验证转人工复核，可以继续学习",
+            "This check goes to a person for review; you can go on learning.",
+        ),
+    }
+)
+"""What the learner reads, (Chinese, English). Never an accusation, and learning always goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedCapture:
+    """What a capture showed and how it is answered.
+
+    Attributes
+    ----------
+    check
+        The public evidence; its time is 0 until the session places it.
+    quality
+        What to mend before the retry; empty unless ``reason`` is ``picture_poor``.
+    frame_index
+        Which frame the evidence stands on; None where no frame could be read.
+    """
+
+    check: Check
+    judgement: Judgement
+    reason: AnswerReason
+    quality: tuple[QualityReason, ...] = ()
+    frame_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedFace:
+    """The only face of one frame, and how it compares with the reference."""
+
+    frame_index: int
+    face: FaceObservation
+    comparison: ComparisonResult
+
+
+def judge_capture(
+    observations: Sequence[FrameObservation | None], compared: Sequence[ComparedFace]
+) -> JudgedCapture:
+    """Judge the frames of one answer.
+
+    Parameters
+    ----------
+    observations
+        One for each frame sent, None where the frame could not be read.
+    compared
+        Every frame that shows exactly one face fit for comparison.
+    """
+    seen = {i: frame for i, frame in enumerate(observations) if frame is not None}
+    if not seen:
+        return _nothing(Outcome.UNREADABLE, AnswerReason.PICTURE_UNREADABLE, None, faces=None)
+    crowded = next((i for i, frame in seen.items() if len(frame.faces) > 1), None)
+    if crowded is not None:
+        count = len(seen[crowded].faces)
+        return _nothing(Outcome.MULTIPLE_FACES, AnswerReason.SEVERAL_PEOPLE, crowded, faces=count)
+    alone = [i for i, frame in seen.items() if frame.faces]
+    if not alone:
+        return _nothing(Outcome.NO_FACE, AnswerReason.NOBODY_SEEN, next(iter(seen)), faces=0)
+    if not compared:
+        return _poor(alone[0], seen[alone[0]].faces[0].quality)
+    return _compared(min(compared, key=_log10_lr))
+
+
+_ANSWERS: Final = {
+    ComparisonOutcome.MATCH: (Judgement.PASS, AnswerReason.CONFIRMED),
+    ComparisonOutcome.INCONCLUSIVE: (Judgement.RETRY, AnswerReason.NOT_SURE),
+    ComparisonOutcome.NO_MATCH: (Judgement.REFER, AnswerReason.UNDER_REVIEW),
+}
+
+
+def _compared(worst: ComparedFace) -> JudgedCapture:
+    judgement, reason = _ANSWERS[worst.comparison.outcome]
+    check = Check(
+        t=0.0,
+        prompted=True,
+        outcome=Outcome.CAPTURED,
+        faces=1,
+        comparison_log10_lr=worst.comparison.log10_lr,
+        pad_log10_lr=worst.face.attack_log10_lr,
+    )
+    return JudgedCapture(
+        check=check, judgement=judgement, reason=reason, frame_index=worst.frame_index
+    )
+
+
+def _poor(frame_index: int, quality: tuple[QualityReason, ...]) -> JudgedCapture:
+    return JudgedCapture(
+        check=Check(t=0.0, prompted=True, outcome=Outcome.CAPTURED, faces=1),
+        judgement=Judgement.RETRY,
+        reason=AnswerReason.PICTURE_POOR,
+        quality=quality,
+        frame_index=frame_index,
+    )
+
+
+def _nothing(
+    outcome: Outcome, reason: AnswerReason, frame_index: int | None, *, faces: int | None
+) -> JudgedCapture:
+    return JudgedCapture(
+        check=Check(t=0.0, prompted=True, outcome=outcome, faces=faces),
+        judgement=Judgement.RETRY,
+        reason=reason,
+        frame_index=frame_index,
+    )
+
+
+def _log10_lr(compared: ComparedFace) -> float:
+    # What was not measured never counts for the learner.
+    measured = compared.comparison.log10_lr
+    return -float("inf") if measured is None else measured

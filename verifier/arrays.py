@@ -1,0 +1,15 @@
+"""The array types the core speaks in."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+"""Double precision: arithmetic on evidence."""
+
+Float32Array: TypeAlias = NDArray[np.float32]
+"""Single precision: what networks take and give."""
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""Canonical pixels, shape (height, width, 3), RGB, upright (EXIF orientation already applied)."""

@@ -1,0 +1,378 @@
+"""The public evidence format: what the checks of one session found, one session a line.
+
+Start at :func:`parse_session`. The format is described in ``docs/score.md``; a line that breaks
+it raises :class:`~verifier.errors.InvalidRecordError`, which the caller counts and skips.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from verifier.errors import InvalidRecordError
+
+# More than one a second in the longest lesson; a longer list is a mistake, or an attack on memory.
+MAX_CHECKS = 20_000
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Outcome(StrEnum):
+    """What one check captured. Only ``captured`` can hold a comparison worth much."""
+
+    CAPTURED = "captured"
+    NO_RESPONSE = "no_response"
+    NO_FACE = "no_face"
+    MULTIPLE_FACES = "multiple_faces"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """What the learner was asked to do, and whether it was done."""
+
+    kind: str
+    passed: bool
+    latency_s: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    def __post_init__(self) -> None:
+        if self.latency_s is not None:
+            _require(_finite(self.latency_s) and self.latency_s >= 0, "latency_s", self.latency_s)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the public form."""
+        known = {"kind": self.kind, "passed": self.passed, "latency_s": self.latency_s}
+        return {**self.extra, **_measured(known)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One look at the learner.
+
+    Attributes
+    ----------
+    t
+        Seconds since the session started.
+    prompted
+        Whether the engine asked for it (a prompt), or it came on its own.
+    faces
+        How many faces the picture held; None where nobody counted.
+    comparison_log10_lr
+        Same person against another, calibrated for a single check; None: not compared.
+    pad_log10_lr
+        Bona fide against presentation attack; None: no attack detector ran.
+    extra
+        Keys this version does not know, kept and otherwise ignored.
+
+    Raises
+    ------
+    InvalidRecordError
+        If a number is not finite or out of range, or ``faces`` contradicts ``outcome``.
+    """
+
+    t: float
+    prompted: bool
+    outcome: Outcome
+    faces: int | None = None
+    comparison_log10_lr: float | None = None
+    pad_log10_lr: float | None = None
+    challenge: Challenge | None = None
+    near_duplicate: bool | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    def __post_init__(self) -> None:
+        _require(_finite(self.t) and self.t >= 0, "t", self.t, "a finite number, 0 or more")
+        for name in ("comparison_log10_lr", "pad_log10_lr"):
+            value = getattr(self, name)
+            # One infinite ratio would outvote every other finding.
+            _require(value is None or _finite(value), name, value, "a finite number")
+        self._require_faces_to_fit()
+
+    def _require_faces_to_fit(self) -> None:
+        if self.faces is None:
+            return
+        low, high = _FACES_OF[self.outcome]
+        wanted = f"{low} to {high} with outcome {self.outcome}"
+        _require(low <= self.faces <= high, "faces", self.faces, wanted)
+        measured = self.comparison_log10_lr is not None or self.pad_log10_lr is not None
+        _require(self.faces > 0 or not measured, "faces", self.faces, "a face where one was judged")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the public form; what was not measured is absent."""
+        known = {
+            "t": self.t,
+            "prompted": self.prompted,
+            "outcome": self.outcome.value,
+            "faces": self.faces,
+            "comparison_log10_lr": self.comparison_log10_lr,
+            "pad_log10_lr": self.pad_log10_lr,
+            "challenge": None if self.challenge is None else self.challenge.to_record(),
+            "near_duplicate": self.near_duplicate,
+        }
+        return {**self.extra, **_measured(known)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvidence:
+    """Every check of one session, by time.
+
+    Attributes
+    ----------
+    planned_minutes
+        What the lesson was announced to last.
+    duration_s
+        What it lasted on the server's clock, seconds.
+    checks
+        Sorted by ``t`` on reading, however they were given.
+    started_at
+        As the record has it (ISO 8601), not interpreted here.
+    model, policy
+        Names with digest or version of what made and will judge the findings.
+    extra
+        Keys this version does not know, kept and otherwise ignored.
+
+    Raises
+    ------
+    InvalidRecordError
+        If a number is not finite or negative, a check lies beyond ``duration_s``, or there are
+        more than ``MAX_CHECKS``.
+    """
+
+    session_id: str
+    planned_minutes: float
+    duration_s: float
+    checks: tuple[Check, ...]
+    started_at: str | None = None
+    learner_id: str | None = None
+    institution_id: str | None = None
+    platform_id: str | None = None
+    model: str | None = None
+    policy: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    def __post_init__(self) -> None:
+        _require(bool(self.session_id), "session_id", self.session_id, "a non-empty string")
+        for name in ("planned_minutes", "duration_s"):
+            value = getattr(self, name)
+            _require(_finite(value) and value >= 0, name, value, "a finite number, 0 or more")
+        _require(
+            len(self.checks) <= MAX_CHECKS, "checks", len(self.checks), f"{MAX_CHECKS} or fewer"
+        )
+        object.__setattr__(self, "checks", tuple(sorted(self.checks, key=lambda check: check.t)))
+        if self.checks:
+            last = self.checks[-1].t
+            _require(last <= self.duration_s, "t", last, f"at most duration_s {self.duration_s}")
+
+    def to_json(self) -> str:
+        """Return the public form on one line, without a line break."""
+        known: dict[str, Any] = {
+            "session_id": self.session_id,
+            "planned_minutes": self.planned_minutes,
+            "duration_s": self.duration_s,
+            "checks": [check.to_record() for check in self.checks],
+        }
+        optional = {name: getattr(self, name) for name in _OPTIONAL_TEXTS}
+        record = {**self.extra, **known, **_measured(optional)}
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def parse_session(line: str | bytes) -> SessionEvidence:
+    """Read one line of an evidence file.
+
+    Raises
+    ------
+    InvalidRecordError
+        If the line is not JSON, or breaks the format; the message names what was seen and what
+        was wanted. Duplicate session ids can only be seen by who reads the whole file.
+    """
+    record = _object(_load(line), "session")
+    checks = _member(record, "checks")
+    if not isinstance(checks, list):
+        _fail("checks", checks, "a list")
+    return SessionEvidence(
+        session_id=_text(_member(record, "session_id"), "session_id"),
+        planned_minutes=_number(_member(record, "planned_minutes"), "planned_minutes"),
+        duration_s=_number(_member(record, "duration_s"), "duration_s"),
+        checks=tuple(_parse_check(check, at) for at, check in enumerate(checks)),
+        **{name: _optional(record, name, _text) for name in _OPTIONAL_TEXTS},
+        extra=_unknown(record, _SESSION_KEYS),
+    )
+
+
+def _parse_check(value: object, at: int) -> Check:
+    try:
+        record = _object(value, "check")
+        return Check(
+            t=_number(_member(record, "t"), "t"),
+            prompted=_flag(_member(record, "prompted"), "prompted"),
+            outcome=_outcome(_member(record, "outcome")),
+            faces=_optional(record, "faces", _count),
+            comparison_log10_lr=_optional(record, "comparison_log10_lr", _number),
+            pad_log10_lr=_optional(record, "pad_log10_lr", _number),
+            challenge=_optional(record, "challenge", _parse_challenge),
+            near_duplicate=_optional(record, "near_duplicate", _flag),
+            extra=_unknown(record, _CHECK_KEYS),
+        )
+    except InvalidRecordError as error:
+        raise InvalidRecordError(f"checks[{at}]: {error}") from None
+
+
+def _parse_challenge(value: object, name: str) -> Challenge:
+    record = _object(value, name)
+    return Challenge(
+        kind=_text(_member(record, "kind"), "challenge.kind"),
+        passed=_flag(_member(record, "passed"), "challenge.passed"),
+        latency_s=_optional(record, "latency_s", _number),
+        extra=_unknown(record, _CHALLENGE_KEYS),
+    )
+
+
+# The faces a picture may hold under each outcome, lowest and highest.
+_MANY = 10_000
+_FACES_OF = {
+    Outcome.CAPTURED: (1, _MANY),
+    Outcome.NO_RESPONSE: (0, 0),
+    Outcome.NO_FACE: (0, 0),
+    Outcome.MULTIPLE_FACES: (2, _MANY),
+    Outcome.UNREADABLE: (0, _MANY),
+}
+_OPTIONAL_TEXTS = (
+    "started_at",
+    "learner_id",
+    "institution_id",
+    "platform_id",
+    "model",
+    "policy",
+)
+_SESSION_KEYS = frozenset(
+    {"session_id", "planned_minutes", "duration_s", "checks", *_OPTIONAL_TEXTS}
+)
+_CHECK_KEYS = frozenset(
+    {
+        "t",
+        "prompted",
+        "outcome",
+        "faces",
+        "comparison_log10_lr",
+        "pad_log10_lr",
+        "challenge",
+        "near_duplicate",
+    }
+)
+_CHALLENGE_KEYS = frozenset({"kind", "passed", "latency_s"})
+
+
+def _load(line: str | bytes) -> Any:
+    try:
+        text = line.decode("utf-8") if isinstance(line, bytes) else line
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        # Escaped halves of a surrogate pair parse, but no file could hold them again.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except InvalidRecordError:
+        raise
+    except RecursionError:
+        raise InvalidRecordError("not readable JSON: nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError and the Unicode errors are ValueErrors
+        raise InvalidRecordError(f"not readable JSON: {_shown(str(error))}") from None
+    return value
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise InvalidRecordError(f"{constant} is not JSON; a finite number was wanted")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Two readers that disagree about which duplicate counts would judge two different sessions.
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise InvalidRecordError("a key stands twice in one object; once was wanted")
+    return record
+
+
+def _object(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        _fail(name, value, "an object")
+    return value
+
+
+def _member(record: Mapping[str, Any], name: str) -> Any:
+    if name not in record:
+        raise InvalidRecordError(f"{name} is missing")
+    return record[name]
+
+
+def _optional(record: Mapping[str, Any], name: str, read: Any) -> Any:
+    value = record.get(name)
+    return None if value is None else read(value, name)
+
+
+def _unknown(record: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    return MappingProxyType({key: value for key, value in record.items() if key not in known})
+
+
+def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        _fail(name, value, "a string")
+    return value
+
+
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        _fail(name, value, "true or false")
+    return value
+
+
+def _number(value: object, name: str) -> float:
+    # bool is an int in Python, but true is no number of seconds.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _fail(name, value, "a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    _require(math.isfinite(number), name, value, "a finite number")
+    return number
+
+
+def _count(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        _fail(name, value, "a whole number")
+    return value
+
+
+def _outcome(value: object) -> Outcome:
+    try:
+        return Outcome(_text(value, "outcome"))
+    except ValueError:
+        _fail("outcome", value, "one of " + ", ".join(Outcome))
+
+
+def _finite(value: float) -> bool:
+    return math.isfinite(value)
+
+
+def _require(
+    holds: bool,
+    name: str,
+    seen: object,
+    wanted: str = "a finite number, 0 or more",
+) -> None:
+    if not holds:
+        _fail(name, seen, wanted)
+
+
+def _fail(name: str, seen: object, wanted: str) -> NoReturn:
+    raise InvalidRecordError(f"{name} is {_shown(seen)}; {wanted} was wanted")
+
+
+def _shown(seen: object) -> str:
+    # A hostile line must not fill the log that reports it.
+    text = ascii(seen) if not isinstance(seen, int) or abs(seen) < 10**20 else "a huge number"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,285 @@
+"""When prompts are due: times and kinds that nobody chose and anybody can recompute.
+
+1. ``s``: 32 fresh secret bytes. ``C = commitment(s, header)`` goes into the log before the start.
+2. The first checkpoint that contains ``C``, with its witness cosignatures, is signed.
+3. ``seed(s, C, root, cosignatures)``: whoever knew ``s`` could not choose the root, and whoever
+   signs checkpoints could not choose ``s``, so neither chose the seed.
+4. :class:`PlannedPrompts` draws gaps ``min_gap + Exp(mean_gap - min_gap)`` from it, without end.
+5. When the session is over ``s`` is opened, and :func:`verify_schedule` repeats all of it.
+
+Past the floor the hazard is constant: however long one has waited, the next prompt is as near as
+ever, so there is no safe moment to leave. ``docs/prompts.md`` repeats this with standard tools.
+"""
+
+import hashlib
+import hmac
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import accumulate, count, takewhile
+from typing import Any
+
+from verifier.credit import Pause
+from verifier.errors import InvalidRecordError
+from verifier.transparency.canonical_json import canonical_json
+
+DOMAIN = b"zhenxue/schedule/v1"
+_PROMPT_LABEL = b"prompt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleParameters:
+    """What shapes the schedule; whole seconds, so that their canonical form has no fractions.
+
+    Attributes
+    ----------
+    min_gap_s
+        Floor of a gap, 0 to 30: a longer one would be time in which nobody needs to be there.
+    mean_gap_s
+        Mean gap, more than ``min_gap_s``.
+    kinds
+        Names of the kinds of prompt that may be drawn, each equally likely.
+    """
+
+    min_gap_s: int
+    mean_gap_s: int
+    kinds: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_gap_s <= 30:
+            raise InvalidRecordError(f"min_gap_s is {self.min_gap_s}; 0 to 30 was wanted")
+        if self.mean_gap_s <= self.min_gap_s:
+            wanted = f"more than min_gap_s {self.min_gap_s}"
+            raise InvalidRecordError(f"mean_gap_s is {self.mean_gap_s}; {wanted} was wanted")
+        if not self.kinds or len(set(self.kinds)) != len(self.kinds):
+            raise InvalidRecordError("kinds is empty or repeats one; distinct kinds were wanted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleHeader:
+    """What a schedule is bound to, all of it fixed before the session starts.
+
+    ``policy_digest`` is lower-case hex SHA-256; ``opened_at`` is timezone-aware.
+    """
+
+    session_id: str
+    learner_id: str
+    class_id: str
+    platform_id: str
+    policy_digest: str
+    parameters: ScheduleParameters
+    opened_at: datetime
+
+    def canonical(self) -> bytes:
+        """Return the bytes that the commitment covers."""
+        return canonical_json(self.to_record())
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the public form; ``opened_at`` in UTC to the microsecond."""
+        if self.opened_at.utcoffset() is None:
+            raise InvalidRecordError("opened_at has no zone; a timezone-aware time was wanted")
+        opened_at = self.opened_at.astimezone(UTC)
+        return {
+            "session": self.session_id,
+            "learner": self.learner_id,
+            "class": self.class_id,
+            "platform": self.platform_id,
+            "policy": self.policy_digest,
+            "schedule": {
+                "kinds": list(self.parameters.kinds),
+                "mean_gap_s": self.parameters.mean_gap_s,
+                "min_gap_s": self.parameters.min_gap_s,
+            },
+            "opened_at": opened_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPrompt:
+    """One prompt of the schedule: its index from 0, seconds from the start, and kind."""
+
+    index: int
+    offset_s: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPrompts:
+    """The endless schedule that follows from a seed; iterate, or ask :meth:`until`.
+
+    Holds future prompt times, and thus belongs in no log, no page and no cache.
+    """
+
+    seed: bytes
+    parameters: ScheduleParameters
+
+    def __post_init__(self) -> None:
+        _require_32("seed", self.seed)
+
+    def __repr__(self) -> str:
+        return "PlannedPrompts(seed=…)"
+
+    def __iter__(self) -> Iterator[PlannedPrompt]:
+        """Yield prompts by time, for ever."""
+        kinds = self.parameters.kinds
+        # Whole milliseconds: two machines whose logarithms differ in the last bit still agree.
+        offsets_ms = accumulate(self._gap_ms(index) for index in count())
+        for index, offset_ms in enumerate(offsets_ms):
+            kind = kinds[int.from_bytes(self._draw(index)[8:16], "big") % len(kinds)]
+            yield PlannedPrompt(index=index, offset_s=offset_ms / 1000, kind=kind)
+
+    def until(self, end_s: float) -> tuple[PlannedPrompt, ...]:
+        """Return the prompts due before ``end_s`` seconds."""
+        return tuple(takewhile(lambda prompt: prompt.offset_s < end_s, self))
+
+    def _gap_ms(self, index: int) -> int:
+        uniform = (int.from_bytes(self._draw(index)[:8], "big") >> 11) / 2**53  # 0 <= u < 1
+        spread_s = self.parameters.mean_gap_s - self.parameters.min_gap_s
+        gap_s = self.parameters.min_gap_s - spread_s * math.log1p(-uniform)
+        return round(1000 * gap_s)
+
+    def _draw(self, index: int) -> bytes:
+        return hmac.digest(self.seed, _PROMPT_LABEL + index.to_bytes(8, "big"), "sha256")
+
+
+def commitment(secret: bytes, header: ScheduleHeader) -> bytes:
+    """Return ``SHA-256("zhenxue/schedule/v1" ‖ s ‖ canonical header)``, 32 bytes for the log."""
+    _require_32("secret", secret)
+    return hashlib.sha256(DOMAIN + secret + header.canonical()).digest()
+
+
+def seed(
+    secret: bytes, committed: bytes, checkpoint_root: bytes, cosignatures: Sequence[bytes] = ()
+) -> bytes:
+    """Return ``HMAC-SHA-256(s, C ‖ root ‖ cosignatures)``, 32 bytes.
+
+    Cosignatures are joined in ascending byte order: their order on the checkpoint is the
+    operator's to choose, and a choice of order would be a choice of schedule.
+
+    Raises
+    ------
+    InvalidRecordError
+        If a part has the wrong length, or a cosignature is repeated.
+    """
+    for name, value in (("secret", secret), ("C", committed), ("root", checkpoint_root)):
+        _require_32(name, value)
+    if len(set(cosignatures)) != len(cosignatures):
+        raise InvalidRecordError("a cosignature is repeated; each witness signs once")
+    message = committed + checkpoint_root + b"".join(sorted(cosignatures))
+    return hmac.digest(secret, message, "sha256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedPrompt:
+    """What the record says about one scheduled prompt that went out."""
+
+    index: int
+    kind: str
+    issued_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulePromise:
+    """What was published: the commitment before the session, the secret after it."""
+
+    secret: bytes
+    header: ScheduleHeader
+    committed: bytes
+    checkpoint_root: bytes
+    cosignatures: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleVerdict:
+    """How a record compares with its schedule; each entry is a prompt's index.
+
+    Attributes
+    ----------
+    committed
+        Whether the commitment follows from secret and header.
+    missing
+        Due in the session, outside every silence, and never issued.
+    excused
+        Due in a silence and not issued.
+    foreign
+        Issued with an index, kind or time that the schedule does not hold.
+    late
+        Issued more than the tolerance after they were due.
+    """
+
+    committed: bool
+    missing: tuple[int, ...]
+    excused: tuple[int, ...]
+    foreign: tuple[int, ...]
+    late: tuple[int, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the session was asked exactly what was promised; late ones are told, not held."""
+        return self.committed and not self.missing and not self.foreign
+
+
+def verify_schedule(
+    promise: SchedulePromise,
+    issued: Sequence[IssuedPrompt],
+    *,
+    ended_s: float,
+    silences: Sequence[Pause] = (),
+    tolerance_s: float = 5,
+) -> ScheduleVerdict:
+    """Recompute a session's schedule and compare it with what was issued.
+
+    Parameters
+    ----------
+    issued
+        Scheduled prompts only; opening, closing and added ones are in no schedule.
+    ended_s
+        When scheduled prompts ceased: the announced end, or the abandonment.
+    silences
+        When the engine could ask nothing: pauses, in which nothing is earned either, and a prompt
+        that was still open at the end (:attr:`verifier.session.SessionState.silences`).
+    tolerance_s
+        How late a prompt may go out without being listed in ``late``; one that waited for
+        another prompt to be answered is listed.
+    """
+    drawn = seed(promise.secret, promise.committed, promise.checkpoint_root, promise.cosignatures)
+    plan = PlannedPrompts(seed=drawn, parameters=promise.header.parameters).until(ended_s)
+    due = {prompt.index: prompt for prompt in plan}
+    went_out = {prompt.index for prompt in issued}
+    silent = [prompt for prompt in plan if prompt.index not in went_out]
+    excused = {p.index for p in silent if _within(p.offset_s, silences)}
+    expected = commitment(promise.secret, promise.header)
+    return ScheduleVerdict(
+        committed=hmac.compare_digest(expected, promise.committed),
+        missing=tuple(p.index for p in silent if p.index not in excused),
+        excused=tuple(sorted(excused)),
+        foreign=_foreign(issued, due),
+        late=tuple(p.index for p in issued if _late_s(p, due) > tolerance_s),
+    )
+
+
+def _foreign(issued: Sequence[IssuedPrompt], due: dict[int, PlannedPrompt]) -> tuple[int, ...]:
+    indexes = [prompt.index for prompt in issued]
+    return tuple(
+        prompt.index
+        for at, prompt in enumerate(issued)
+        if prompt.index not in due
+        or due[prompt.index].kind != prompt.kind
+        or prompt.issued_s < due[prompt.index].offset_s
+        or prompt.index in indexes[:at]
+    )
+
+
+def _late_s(issued: IssuedPrompt, due: dict[int, PlannedPrompt]) -> float:
+    planned = due.get(issued.index)
+    return 0.0 if planned is None else issued.issued_s - planned.offset_s
+
+
+def _within(at_s: float, pauses: Sequence[Pause]) -> bool:
+    return any(pause.start_s <= at_s <= pause.end_s for pause in pauses)
+
+
+def _require_32(name: str, value: bytes) -> None:
+    if len(value) != 32:
+        raise InvalidRecordError(f"{name} has {len(value)} bytes; 32 were wanted")

@@ -1,0 +1,499 @@
+"""One session as a value, and the acts that may change it.
+
+Every act is a pure function from a :class:`SessionState` to the next; it raises
+:class:`~verifier.errors.ProtocolError` with a stable ``code`` where the state does not allow it.
+Times are the server's own, timezone-aware, and never go backwards.
+
+    opening ── opening prompt passes ──▶ running ── announce_end ──▶ ending ── close ──▶ closed
+       └───────────────┴────────── abandon ───────────┴──────────▶ abandoned
+
+One prompt is open at a time. A scheduled prompt that falls due while another is open is issued
+when that one is resolved; its planned time stays in the record, so the delay shows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from verifier.check import Check, Outcome, SessionEvidence
+from verifier.credit import Pause, Span, credit_spans
+from verifier.errors import ProtocolError, UnknownSubjectError
+from verifier.policy import Policy, PromptRules
+from verifier.prompt import (
+    Attempt,
+    Judgement,
+    Prompt,
+    PromptKind,
+    PromptOrigin,
+    PromptStatus,
+    answer_prompt,
+    miss_prompt,
+)
+from verifier.prompt import begin_upload as begin_prompt_upload
+from verifier.schedule import PlannedPrompt
+
+
+class SessionPhase(StrEnum):
+    """Where a session stands; the last two are final."""
+
+    OPENING = "opening"
+    RUNNING = "running"
+    ENDING = "ending"
+    CLOSED = "closed"
+    ABANDONED = "abandoned"
+
+
+# Which prompts each phase may issue; scheduled ones while ending would only delay the closing one.
+_ORIGINS = {
+    SessionPhase.OPENING: frozenset({PromptOrigin.OPENING}),
+    SessionPhase.RUNNING: frozenset({PromptOrigin.SCHEDULED, PromptOrigin.ADDED}),
+    SessionPhase.ENDING: frozenset({PromptOrigin.CLOSING}),
+    SessionPhase.CLOSED: frozenset[PromptOrigin](),
+    SessionPhase.ABANDONED: frozenset[PromptOrigin](),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptCounts:
+    """What became of the prompts; ``issued = answered + missed + open``."""
+
+    issued: int
+    answered: int
+    missed: int
+    open: int
+    added: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """Everything that has happened in one session.
+
+    Attributes
+    ----------
+    started_at
+        Second 0 of every offset.
+    last_event_at
+        No later act may carry an earlier time.
+    end_announced_at
+        When the platform said the lesson was over; None before.
+    pauses
+        Finished pauses, in offsets.
+    paused_at
+        When the running pause began; None when the clock runs.
+    ended_at
+        When it was closed or abandoned; None before.
+    """
+
+    session_id: str
+    learner_id: str
+    class_id: str
+    platform_id: str
+    rules: PromptRules
+    started_at: datetime
+    last_event_at: datetime
+    phase: SessionPhase = SessionPhase.OPENING
+    prompts: tuple[Prompt, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    paused_at: datetime | None = None
+    end_announced_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def open_prompt(self) -> Prompt | None:
+        """The one prompt that waits for an answer, if any."""
+        return next((prompt for prompt in self.prompts if prompt.is_open), None)
+
+    @property
+    def counts(self) -> PromptCounts:
+        """How many prompts were issued and what became of them."""
+        statuses = [prompt.status for prompt in self.prompts]
+        return PromptCounts(
+            issued=len(statuses),
+            answered=statuses.count(PromptStatus.PASSED) + statuses.count(PromptStatus.REFERRED),
+            missed=statuses.count(PromptStatus.MISSED),
+            open=statuses.count(PromptStatus.OPEN),
+            added=sum(prompt.origin is PromptOrigin.ADDED for prompt in self.prompts),
+        )
+
+    @property
+    def passes_s(self) -> tuple[float, ...]:
+        """Offsets at which prompts were passed: when the frames were judged.
+
+        None lies beyond the announced end, so that a slow closing answer earns no lesson time.
+        """
+        passed = (p for p in self.prompts if p.status is PromptStatus.PASSED)
+        return tuple(self._within_lesson(p.resolved_at or p.issued_at) for p in passed)
+
+    @property
+    def breaks_s(self) -> tuple[float, ...]:
+        """Offsets at which missed or referred prompts went out; each ends a span."""
+        broken = {PromptStatus.MISSED, PromptStatus.REFERRED}
+        return tuple(self._within_lesson(p.issued_at) for p in self.prompts if p.status in broken)
+
+    @property
+    def lesson_end(self) -> datetime | None:
+        """When scheduled prompts ceased: the announced end, or when it was abandoned."""
+        return self.end_announced_at or self.ended_at
+
+    @property
+    def silences(self) -> tuple[Pause, ...]:
+        """When no scheduled prompt could go out: pauses, and a prompt open at the lesson's end."""
+        end = self.lesson_end
+        held = [p for p in self.prompts if end and p.issued_at < end <= (p.resolved_at or end)]
+        stretches = [
+            Pause(start_s=self.offset_s(p.issued_at), end_s=self.offset_s(end)) for p in held if end
+        ]
+        return (*self.pauses, *stretches)
+
+    def offset_s(self, at: datetime) -> float:
+        """Return seconds since the session started."""
+        return (at - self.started_at).total_seconds()
+
+    def spans(self) -> tuple[Span, ...]:
+        """Return the spans as they stand; see :func:`verifier.credit.credit_spans`."""
+        pauses = self.pauses
+        if self.paused_at is not None:
+            running = (self.offset_s(self.paused_at), self.offset_s(self.last_event_at))
+            pauses = (*pauses, Pause(start_s=running[0], end_s=running[1]))
+        return credit_spans(passes_s=self.passes_s, breaks_s=self.breaks_s, pauses=pauses)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return what was found, by time; an unanswered prompt is a ``no_response``."""
+        found = [check for prompt in self.prompts for check in self._checks_of(prompt)]
+        return tuple(sorted(found, key=lambda check: check.t))
+
+    def _checks_of(self, prompt: Prompt) -> Sequence[Check]:
+        if prompt.attempts or prompt.status is not PromptStatus.MISSED:
+            return [attempt.check for attempt in prompt.attempts]
+        issued_s = self.offset_s(prompt.issued_at)
+        return [Check(t=issued_s, prompted=True, outcome=Outcome.NO_RESPONSE)]
+
+    def _within_lesson(self, at: datetime) -> float:
+        end = self.end_announced_at
+        return self.offset_s(at if end is None else min(at, end))
+
+
+def open_session(
+    *,
+    session_id: str,
+    learner_id: str,
+    class_id: str,
+    platform_id: str,
+    policy: Policy,
+    at: datetime,
+) -> SessionState:
+    """Return a session that earns nothing until its opening prompt is passed."""
+    _require_zone(at)
+    return SessionState(
+        session_id=session_id,
+        learner_id=learner_id,
+        class_id=class_id,
+        platform_id=platform_id,
+        rules=policy.prompts,
+        started_at=at,
+        last_event_at=at,
+    )
+
+
+def issue_prompt(
+    state: SessionState,
+    *,
+    prompt_id: str,
+    nonce: bytes,
+    kind: PromptKind,
+    origin: PromptOrigin,
+    at: datetime,
+    planned: PlannedPrompt | None = None,
+    extra_time: bool = False,
+) -> SessionState:
+    """Issue one prompt.
+
+    Parameters
+    ----------
+    nonce
+        At least 16 fresh random bytes.
+    planned
+        Its place in the schedule; given exactly when ``origin`` is ``scheduled``.
+    extra_time
+        Whether the learner was granted the accessibility extension.
+
+    Raises
+    ------
+    ProtocolError
+        ``session_over``, ``session_paused``, ``prompt_open``, ``wrong_origin``,
+        ``prompt_reused``, ``nonce_reused``, ``not_due``, ``closing_prompt_late`` or
+        ``time_went_back``.
+    """
+    state = _advance(state, at)
+    _require_issuable(state, origin=origin, at=at, planned=planned)
+    _require_fresh(state, prompt_id=prompt_id, nonce=nonce)
+    rules = state.rules
+    prompt = Prompt(
+        prompt_id=prompt_id,
+        nonce=nonce,
+        kind=kind,
+        origin=origin,
+        planned_index=None if planned is None else planned.index,
+        planned_offset_s=None if planned is None else planned.offset_s,
+        issued_at=at,
+        asked_at=at,
+        capture_s=rules.capture_deadline_s + (rules.accessibility_extra_s if extra_time else 0),
+        upload_s=rules.upload_grace_s,
+    )
+    return replace(state, prompts=(*state.prompts, prompt))
+
+
+def begin_upload(
+    state: SessionState, *, prompt_id: str, nonce: bytes, at: datetime
+) -> SessionState:
+    """Note that the first byte of an answer arrived, so that the upload grace applies.
+
+    Raises
+    ------
+    UnknownSubjectError, ProtocolError
+        As :func:`answer`.
+    """
+    state = _advance(state, at)
+    prompt = _prompt(state, prompt_id)
+    return _with(state, begin_prompt_upload(prompt, nonce=nonce, at=at))
+
+
+def answer(
+    state: SessionState,
+    *,
+    prompt_id: str,
+    nonce: bytes,
+    at: datetime,
+    judgement: Judgement,
+    check: Check,
+    retry_nonce: bytes | None = None,
+) -> SessionState:
+    """Record a judged answer.
+
+    ``pass`` and ``refer`` end the prompt. ``retry`` asks again with ``retry_nonce`` and a new
+    deadline, until the policy's retries are used up: then the prompt is missed.
+
+    Parameters
+    ----------
+    at
+        When the answer arrived, on the server's clock; ``check.t`` is set from it.
+    check
+        What the frames showed.
+
+    Raises
+    ------
+    UnknownSubjectError
+        If this session has no such prompt; another session's prompt is unknown here.
+    ProtocolError
+        ``prompt_already_resolved``, ``wrong_nonce``, ``deadline_passed``, ``nonce_reused``,
+        ``session_over`` or ``time_went_back``.
+    """
+    state = _advance(state, at)
+    prompt = _prompt(state, prompt_id)
+    if judgement is Judgement.RETRY and any(retry_nonce in p.nonces for p in state.prompts):
+        raise ProtocolError("nonce_reused", "a retry needs a fresh nonce")
+    # The server's clock places a finding; whatever time came with the frames does not.
+    placed = replace(check, t=state.offset_s(at), prompted=True)
+    attempt = Attempt(at=at, judgement=judgement, check=placed)
+    answered = answer_prompt(
+        prompt, attempt, nonce=nonce, retry_nonce=retry_nonce, rules=state.rules
+    )
+    return _begin_if_opened(_with(state, answered))
+
+
+def expire(state: SessionState, *, at: datetime) -> SessionState:
+    """Count the open prompt as missed, if its time is up by ``at``; otherwise change nothing."""
+    prompt = state.open_prompt
+    state = _advance(state, at)
+    if prompt is None or at < prompt.closes_at:
+        return state
+    return _with(state, miss_prompt(prompt, at=at))
+
+
+def pause(state: SessionState, *, at: datetime) -> SessionState:
+    """Stop the lesson clock; nothing is earned and nothing is asked until :func:`resume`.
+
+    Raises
+    ------
+    ProtocolError
+        ``not_running``, ``session_paused``, ``prompt_open`` (nobody pauses out of a prompt).
+    """
+    state = _advance(state, at)
+    _require_running(state)
+    return replace(state, paused_at=at)
+
+
+def resume(state: SessionState, *, at: datetime) -> SessionState:
+    """Let the lesson clock run again.
+
+    Raises
+    ------
+    ProtocolError
+        ``not_paused``.
+    """
+    state = _advance(state, at)
+    if state.paused_at is None:
+        raise ProtocolError("not_paused", "the session is not paused")
+    return _end_pause(state, at)
+
+
+def announce_end(state: SessionState, *, at: datetime) -> SessionState:
+    """Note that the lesson is over; the closing prompt must follow soon.
+
+    Raises
+    ------
+    ProtocolError
+        ``not_running``, ``session_paused``, ``session_over``.
+    """
+    state = _advance(state, at)
+    if state.phase is not SessionPhase.RUNNING:
+        raise ProtocolError("not_running", f"the session is {state.phase}, not running")
+    if state.paused_at is not None:
+        raise ProtocolError("session_paused", "resume before the end is announced")
+    return replace(state, phase=SessionPhase.ENDING, end_announced_at=at)
+
+
+def close(state: SessionState, *, at: datetime) -> SessionState:
+    """End a session whose closing prompt was resolved.
+
+    Raises
+    ------
+    ProtocolError
+        ``not_ending``, ``prompt_open``, ``closing_prompt_missing`` or ``session_over``.
+    """
+    state = _advance(state, at)
+    if state.phase is not SessionPhase.ENDING:
+        raise ProtocolError("not_ending", f"the session is {state.phase}; announce its end first")
+    if state.open_prompt is not None:
+        raise ProtocolError("prompt_open", "a prompt waits for an answer")
+    if not any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts):
+        raise ProtocolError("closing_prompt_missing", "no closing prompt was issued")
+    return replace(state, phase=SessionPhase.CLOSED, ended_at=at)
+
+
+def abandon(state: SessionState, *, at: datetime) -> SessionState:
+    """End a session early; an open prompt counts as a miss, or leaving would be free."""
+    state = _advance(state, at)
+    if state.open_prompt is not None:
+        state = _with(state, miss_prompt(state.open_prompt, at=at))
+    if state.paused_at is not None:
+        state = _end_pause(state, at)
+    return replace(state, phase=SessionPhase.ABANDONED, ended_at=at)
+
+
+def session_evidence(
+    state: SessionState,
+    *,
+    planned_minutes: float,
+    policy: Policy,
+    institution_id: str | None = None,
+    model: str | None = None,
+) -> SessionEvidence:
+    """Return the public record of a session; before its end, of what happened so far."""
+    return SessionEvidence(
+        session_id=state.session_id,
+        planned_minutes=planned_minutes,
+        duration_s=state.offset_s(state.ended_at or state.last_event_at),
+        checks=state.checks(),
+        started_at=state.started_at.isoformat(),
+        learner_id=state.learner_id,
+        institution_id=institution_id,
+        platform_id=state.platform_id,
+        model=model,
+        policy=policy.rule,
+    )
+
+
+def _advance(state: SessionState, at: datetime) -> SessionState:
+    _require_zone(at)
+    if state.ended_at is not None:
+        raise ProtocolError("session_over", f"the session is {state.phase}")
+    if at < state.last_event_at:
+        back_s = (state.last_event_at - at).total_seconds()
+        raise ProtocolError("time_went_back", f"the act lies {back_s:.3f} s before the last one")
+    return replace(state, last_event_at=at)
+
+
+def _require_zone(at: datetime) -> None:
+    if at.utcoffset() is None:
+        raise ProtocolError("naive_time", "a time without zone; a timezone-aware one was wanted")
+
+
+def _require_running(state: SessionState) -> None:
+    if state.phase is not SessionPhase.RUNNING:
+        raise ProtocolError("not_running", f"the session is {state.phase}, not running")
+    if state.paused_at is not None:
+        raise ProtocolError("session_paused", "the session is paused")
+    if state.open_prompt is not None:
+        raise ProtocolError("prompt_open", "a prompt waits for an answer")
+
+
+def _require_issuable(
+    state: SessionState, *, origin: PromptOrigin, at: datetime, planned: PlannedPrompt | None
+) -> None:
+    if state.paused_at is not None:
+        raise ProtocolError("session_paused", "the session is paused")
+    if state.open_prompt is not None:
+        raise ProtocolError("prompt_open", "another prompt waits for an answer")
+    if origin not in _ORIGINS[state.phase]:
+        raise ProtocolError("wrong_origin", f"no {origin} prompt while {state.phase}")
+    if (origin is PromptOrigin.SCHEDULED) != (planned is not None):
+        raise ProtocolError("wrong_origin", "scheduled prompts, and only they, have a plan")
+    if planned is not None:
+        _require_due(state, planned, at)
+    if origin is PromptOrigin.CLOSING:
+        _require_closing_in_time(state, at)
+
+
+def _require_due(state: SessionState, planned: PlannedPrompt, at: datetime) -> None:
+    if state.offset_s(at) < planned.offset_s:
+        raise ProtocolError("not_due", "the prompt would go out before its planned time")
+    if any(prompt.planned_index == planned.index for prompt in state.prompts):
+        raise ProtocolError("prompt_reused", f"planned prompt {planned.index} went out already")
+
+
+def _require_closing_in_time(state: SessionState, at: datetime) -> None:
+    if any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts):
+        raise ProtocolError("prompt_reused", "the closing prompt went out already")
+    # A prompt still open at the announced end must be resolved first; the window waits for it.
+    resolved = [prompt.resolved_at for prompt in state.prompts if prompt.resolved_at is not None]
+    free_since = max(filter(None, [state.end_announced_at, *resolved]))
+    if at > free_since + timedelta(seconds=state.rules.closing_prompt_within_s):
+        wanted = f"{state.rules.closing_prompt_within_s:g} s"
+        raise ProtocolError("closing_prompt_late", f"more than {wanted} after the announced end")
+
+
+def _require_fresh(state: SessionState, *, prompt_id: str, nonce: bytes) -> None:
+    if len(nonce) < 16:
+        raise ProtocolError("nonce_too_short", f"{len(nonce)} bytes; at least 16 were wanted")
+    if any(prompt.prompt_id == prompt_id for prompt in state.prompts):
+        raise ProtocolError("prompt_reused", "a prompt with this id was issued already")
+    if any(nonce in prompt.nonces for prompt in state.prompts):
+        raise ProtocolError("nonce_reused", "this nonce was issued already")
+
+
+def _prompt(state: SessionState, prompt_id: str) -> Prompt:
+    found = next((p for p in state.prompts if p.prompt_id == prompt_id), None)
+    if found is None:
+        raise UnknownSubjectError("this session issued no prompt with that id")
+    return found
+
+
+def _with(state: SessionState, changed: Prompt) -> SessionState:
+    prompts = tuple(changed if p.prompt_id == changed.prompt_id else p for p in state.prompts)
+    return replace(state, prompts=prompts)
+
+
+def _begin_if_opened(state: SessionState) -> SessionState:
+    passed = any(prompt.status is PromptStatus.PASSED for prompt in state.prompts)
+    if state.phase is SessionPhase.OPENING and passed:
+        return replace(state, phase=SessionPhase.RUNNING)
+    return state
+
+
+def _end_pause(state: SessionState, at: datetime) -> SessionState:
+    if state.paused_at is None:
+        return state
+    pause = Pause(start_s=state.offset_s(state.paused_at), end_s=state.offset_s(at))
+    return replace(state, pauses=(*state.pauses, pause), paused_at=None)
