@@ -1,0 +1,47 @@
+"""From the bytes of a weights file to an ONNX file, by the name of the converter."""
+
+from typing import Final, Literal, Protocol, assert_never
+
+from models.dlib_network import convert_dlib_network
+from models.dlib_weights import read_dlib_network
+from models.tflite_graph import read_tflite_graph
+from models.tflite_network import NetworkPorts, convert_tflite_network
+
+# Part of every contract: raise it when converted networks give other numbers than before.
+CONVERTER_VERSION: Final = 1
+
+ConverterName = Literal["dlib-resnet", "blazeface-back", "facemesh"]
+
+_BLAZEFACE_BACK: Final = NetworkPorts(
+    name="blazeface-back", input="images", outputs=("boxes", "scores"), free_size=True
+)
+_FACEMESH: Final = NetworkPorts(
+    name="facemesh", input="crops", outputs=("landmarks", "face_flag"), free_size=False
+)
+
+
+class Converter(Protocol):
+    """Turns weights into an ONNX file."""
+
+    def __call__(self, name: ConverterName, weights: bytes) -> bytes:
+        """Return the ONNX file; the same weights always give the same bytes."""
+        ...
+
+
+def convert_weights(name: ConverterName, weights: bytes) -> bytes:
+    """Convert one network; see the converters for inputs and outputs.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the bytes are not a network that the converter knows.
+    """
+    match name:
+        case "dlib-resnet":
+            return convert_dlib_network(read_dlib_network(weights))
+        case "blazeface-back":
+            return convert_tflite_network(read_tflite_graph(weights), _BLAZEFACE_BACK)
+        case "facemesh":
+            return convert_tflite_network(read_tflite_graph(weights), _FACEMESH)
+        case _:
+            assert_never(name)
