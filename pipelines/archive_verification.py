@@ -1,0 +1,282 @@
+"""Checking an archive, or one receipt, without trusting whoever kept it.
+
+Of a folder every byte of every file is accounted for: what can be derived (tiles, bundles) is
+derived from the entries and compared, what cannot (checkpoint, journal, objects) carries a
+signature or a digest. A file that nothing explains is a problem too.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.image_decoder import decode_image
+from pipelines.keystore import KeyStore
+from pipelines.log_reader import LogReader
+from pipelines.sealed_object import SealedObject
+from pipelines.stored_evidence import object_path, open_evidence
+from verifier.errors import (
+    InputError,
+    LedgerError,
+    UnknownSubjectError,
+    VerifierError,
+)
+from verifier.transparency.checkpoint import Checkpoint
+from verifier.transparency.leaf import Leaf
+from verifier.transparency.merkle import leaf_hash, root_of
+from verifier.transparency.note import NoteVerifier
+from verifier.transparency.receipt import Receipt
+from verifier.transparency.tile_paths import (
+    TILE_WIDTH,
+    Tile,
+    bundles_of,
+    decode_bundle,
+    encode_bundle,
+    parse_tile_path,
+    tiles_of,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class VerificationReport:
+    """What was looked at, and everything that is wrong with it."""
+
+    entries: int = 0
+    objects: int = 0
+    pending: int = 0  # acknowledged entries that no checkpoint holds yet
+    opened: int = 0  # objects decrypted and checked
+    forgotten: int = 0  # objects whose key was destroyed: no fault
+    key_from_archive: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedReceipt:
+    """What a receipt has been shown to say."""
+
+    receipt: Receipt
+    checkpoint: Checkpoint
+    leaf: Leaf
+
+
+def verify_receipt(
+    data: bytes, verifier: NoteVerifier, stored_object: bytes | None = None
+) -> VerifiedReceipt:
+    """Check a receipt, and with ``stored_object`` that it is the object the leaf names.
+
+    Raises
+    ------
+    LedgerError
+        If signature, path, commitment or object is wrong.
+    InvalidRecordError
+        If a format is broken.
+    """
+    receipt = Receipt.parse(data)
+    checkpoint, leaf = receipt.verify(verifier)
+    if stored_object is not None:
+        _verify_object(receipt, leaf, stored_object)
+    return VerifiedReceipt(receipt=receipt, checkpoint=checkpoint, leaf=leaf)
+
+
+def verify_archive(
+    folder: Path, *, verifier: NoteVerifier | None = None, keystore: KeyStore | None = None
+) -> VerificationReport:
+    """Check everything in the archive in ``folder``.
+
+    Parameters
+    ----------
+    verifier
+        Whose log it has to be. None: the key that the archive itself names, which shows that
+        it agrees with itself, not who wrote it.
+    keystore
+        With it every object is decrypted and compared with its commitment and pixels.
+
+    Raises
+    ------
+    InputError
+        If ``folder`` holds no archive.
+    """
+    if not (folder / "log").is_dir() or not (folder / "objects").is_dir():
+        raise InputError(f"{folder.name} is no archive: it has no log and objects folders")
+    return _FolderCheck(folder, keystore).run(verifier)
+
+
+class _FolderCheck:
+    """One pass over a folder; each step adds to the report and lets the next one go on."""
+
+    def __init__(self, folder: Path, keystore: KeyStore | None) -> None:
+        self._folder, self._keystore = folder, keystore
+        self._log = LogReader(folder / "log")
+        self._report = VerificationReport()
+        self._unexplained = set(_files_below(folder))
+
+    def run(self, verifier: NoteVerifier | None) -> VerificationReport:
+        for path in sorted(self._unexplained):
+            if (self._folder / path).is_symlink() or not (self._folder / path).is_file():
+                self._complain(f"{path}: not an ordinary file")
+                self._unexplained.discard(path)  # never followed, never read
+        try:
+            checkpoint = self._check_checkpoint(verifier)
+            published = self._read_entries(checkpoint)
+        except VerifierError as error:
+            # Without a signed head there is nothing to derive anything from.
+            self._complain(f"log: {error}")
+            return self._report
+        pending = self._check_pending(checkpoint, published)
+        self._check_tiles(checkpoint, published, pending)
+        self._check_leaves([*published, *pending])
+        self._check_rest()
+        return self._report
+
+    def _check_checkpoint(self, verifier: NoteVerifier | None) -> Checkpoint:
+        self._unexplained -= {"log/checkpoint", "log/log.vkey"}
+        own = self._log.own_vkey()
+        if verifier is None:
+            self._report.key_from_archive = True
+            verifier = NoteVerifier.from_vkey(own)
+        if own != verifier.vkey:
+            self._complain("log/log.vkey: not the key that was asked for")
+        return self._log.checkpoint(verifier)
+
+    def _read_entries(self, checkpoint: Checkpoint) -> list[bytes]:
+        entries: list[bytes] = []
+        for bundle in bundles_of(checkpoint.size):
+            found = decode_bundle(self._log.tile(bundle))
+            if len(found) != bundle.width:
+                raise LedgerError(f"{bundle.path} has {len(found)} entries")
+            entries.extend(found)
+        self._report.entries = len(entries)
+        if root_of([leaf_hash(entry) for entry in entries]) != checkpoint.root:
+            self._complain("log/checkpoint: the entries do not lead to its root")
+        return entries
+
+    def _check_pending(self, checkpoint: Checkpoint, published: Sequence[bytes]) -> list[bytes]:
+        self._unexplained.discard("log/pending")
+        try:
+            pending = self._log.pending()
+        except VerifierError as error:
+            self._complain(f"log/pending: {error}")
+            return []
+        if pending.torn_bytes:
+            self._complain(f"log/pending: {pending.torn_bytes} bytes of a torn record at its end")
+        overlap = checkpoint.size - pending.first
+        if not 0 <= overlap <= len(pending.entries):
+            self._complain("log/pending: does not go on where the checkpoint ends")
+            return []
+        if tuple(published[pending.first :]) != pending.entries[:overlap]:
+            self._complain("log/pending: differs from what was published")
+        self._report.pending = len(pending.entries) - overlap
+        return list(pending.entries[overlap:])
+
+    def _check_tiles(
+        self, checkpoint: Checkpoint, published: list[bytes], pending: list[bytes]
+    ) -> None:
+        # A crash in the middle of publishing leaves tiles that already hold pending entries.
+        derived = _DerivedTiles([*published, *pending])
+        size = checkpoint.size
+        required = {f"log/{tile.path}" for tile in (*tiles_of(size), *bundles_of(size))}
+        for path in sorted(required - self._unexplained):
+            self._complain(f"{path}: missing")
+        for path in sorted(p for p in self._unexplained if p.startswith("log/tile/")):
+            self._unexplained.discard(path)
+            try:
+                expected = derived.content(parse_tile_path(path.removeprefix("log/")))
+            except VerifierError as error:
+                self._complain(f"{path}: {error}")
+                continue
+            if self._bytes(path) != expected:
+                self._complain(f"{path}: does not follow from the entries")
+
+    def _check_leaves(self, entries: Sequence[bytes]) -> None:
+        for index, entry in enumerate(entries):
+            try:
+                leaf = Leaf.parse(entry)
+                if leaf.object_sha256 is not None:
+                    self._check_object(leaf, leaf.object_sha256)
+            except VerifierError as error:
+                self._complain(f"entry {index}: {error}")
+
+    def _check_object(self, leaf: Leaf, digest: str) -> None:
+        path = object_path(self._folder, digest).relative_to(self._folder).as_posix()
+        if path not in self._unexplained:
+            raise LedgerError(f"object {digest} is missing, or another leaf names it too")
+        self._unexplained.discard(path)
+        self._report.objects += 1
+        data = self._bytes(path)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise LedgerError(f"object {digest} was changed")
+        if SealedObject.parse(data).context.learner != leaf.learner:
+            raise LedgerError(f"object {digest} belongs to another learner than its leaf says")
+        if self._keystore is not None:
+            self._open_object(leaf, data, self._keystore)
+
+    def _open_object(self, leaf: Leaf, data: bytes, keystore: KeyStore) -> None:
+        try:
+            evidence = open_evidence(leaf, data, keystore)
+        except UnknownSubjectError:
+            self._report.forgotten += 1
+            return
+        if evidence.image is not None:
+            pixels_sha256 = decode_image(evidence.image).pixels_sha256
+            if pixels_sha256 != evidence.pixels_sha256:
+                raise LedgerError("the picture has other pixels than were committed to")
+        self._report.opened += 1
+
+    def _check_rest(self) -> None:
+        if "log/lock" in self._unexplained and not self._bytes("log/lock"):
+            self._unexplained.discard("log/lock")
+        for path in sorted(self._unexplained):
+            reason = "nothing refers to it"
+            if path.startswith(("incoming/", "log/drafts/")):
+                reason = "left by an interrupted write; opening the archive cleans up"
+            self._complain(f"{path}: {reason}")
+
+    def _bytes(self, path: str) -> bytes:
+        return (self._folder / path).read_bytes()
+
+    def _complain(self, problem: str) -> None:
+        self._report.problems.append(problem)
+
+
+class _DerivedTiles:
+    """What each file of a log must hold, worked out from its entries alone."""
+
+    def __init__(self, entries: list[bytes]) -> None:
+        self._entries = entries
+        self._levels = [[leaf_hash(entry) for entry in entries]]
+        while len(self._levels[-1]) >= TILE_WIDTH:
+            below = self._levels[-1]
+            full = range(0, len(below) - TILE_WIDTH + 1, TILE_WIDTH)
+            self._levels.append([root_of(below[at : at + TILE_WIDTH]) for at in full])
+
+    def content(self, tile: Tile) -> bytes:
+        """Return the bytes of ``tile``; ``LedgerError`` if the log does not reach that far."""
+        level = tile.level or 0
+        row = self._levels[level] if level < len(self._levels) else []
+        end = tile.first + tile.width
+        if end > len(row):
+            raise LedgerError("reaches beyond the log's entries")
+        if tile.level is None:
+            return encode_bundle(self._entries[tile.first : end])
+        return b"".join(row[tile.first : end])
+
+
+def _verify_object(receipt: Receipt, leaf: Leaf, stored_object: bytes) -> None:
+    if hashlib.sha256(stored_object).hexdigest() != leaf.object_sha256:
+        raise LedgerError("the object is not the one that the leaf names")
+    sealed = SealedObject.parse(stored_object)
+    opening = receipt.opening
+    if opening is not None and opening.ciphertext_sha256 != sealed.ciphertext_sha256:
+        raise LedgerError("the commitment was made to another ciphertext")
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """Yield everything that is not a folder, links included, relative to ``folder``."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()

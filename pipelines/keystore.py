@@ -1,0 +1,159 @@
+"""Data keys, one for each learner and class of record, wrapped by an authority key.
+
+::
+
+    authority.key            the authority key, base64, mode 0600
+    authority.check          a MAC by which that key is recognised
+    keys/3f/3f09….key        a wrapped data key, under a random name: its key id
+    learners/a1/a1c4….ref    the key id; the name is a MAC of learner and class of record
+
+No name and no content tells a learner's id. Objects name a key only by its random id, so once
+``destroy`` has removed both files nothing links an object to its learner, not even for whoever
+holds the authority key.
+"""
+
+import hmac
+import secrets
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from pipelines.durable_files import link_new, make_folder, shred_file, write_new
+from pipelines.private_files import load_or_create_secret
+from pipelines.sealing import KEY_BYTES, NONCE_BYTES, derive, fresh_key
+from verifier.errors import InvalidRecordError, LedgerError, UnknownSubjectError, WrongKeyError
+from verifier.transparency.base64_text import from_base64, to_base64
+
+KEY_ID_BYTES = 16
+
+
+class RecordClass(StrEnum):
+    """What may be forgotten apart from what."""
+
+    FACE_EVIDENCE = "face-evidence"  # pictures, templates: destroyed on withdrawal or expiry
+    MONEY_FACTS = "money-facts"  # class, seconds, decision, yuan: kept by law, no face
+
+
+class KeyStore:
+    """Keys in a folder beside the archive, never inside it."""
+
+    def __init__(self, folder: Path, authority_key: bytes) -> None:
+        """Use ``open``, which checks the key."""
+        self.folder = folder
+        self._wrapping = AESGCM(derive(authority_key, "wrap-data-key"))
+        self._locating = derive(authority_key, "locate-learner")
+
+    def __repr__(self) -> str:
+        return "KeyStore()"
+
+    @classmethod
+    def open(cls, folder: Path) -> "KeyStore":
+        """Open the key store in ``folder``, creating it with a fresh authority key if absent.
+
+        Raises
+        ------
+        WrongKeyError
+            If the data keys here were wrapped by another authority key.
+        InputError
+            If others than the owner may read the authority key, or it is malformed.
+        """
+        existing = (folder / "authority.check").exists()
+        if existing and not (folder / "authority.key").exists():
+            raise WrongKeyError("authority.key is missing; a fresh one could open nothing")
+        text = load_or_create_secret(folder / "authority.key", to_base64(fresh_key()))
+        key = from_base64(text)
+        if len(key) != KEY_BYTES:
+            raise InvalidRecordError(f"authority.key has {len(key)} bytes, wanted {KEY_BYTES}")
+        check = derive(key, "authority-check").hex()
+        stored = load_or_create_secret(folder / "authority.check", check)
+        if not hmac.compare_digest(stored, check):
+            raise WrongKeyError("authority.key did not wrap the data keys in this folder")
+        return cls(folder, key)
+
+    def key_for(self, learner_id: str, record_class: RecordClass) -> tuple[str, bytes]:
+        """Return the id and data key of a learner and class, making them at first use."""
+        locator = self._locator(learner_id, record_class)
+        if not locator.exists():
+            self._create(locator, record_class)
+        key_id = _read_locator(locator)
+        return key_id, self._unwrap(key_id, record_class)
+
+    def key_by_id(self, key_id: str, record_class: RecordClass) -> bytes:
+        """Return the data key that an object names.
+
+        Raises
+        ------
+        UnknownSubjectError
+            If there is no such key: destroyed, or never here.
+        WrongKeyError
+            If the authority key did not wrap it, or it is of another class.
+        """
+        return self._unwrap(key_id, record_class)
+
+    def destroy(self, learner_id: str, record_class: RecordClass) -> bool:
+        """Destroy a data key: all that it sealed is unreadable from now on.
+
+        Returns False where there was none. A learner who consents anew gets a fresh key, which
+        opens nothing old.
+        """
+        locator = self._locator(learner_id, record_class)
+        if not locator.exists():
+            return False
+        # The key before the name: if this stops half-way, it can be asked for again.
+        shred_file(self._key_path(_read_locator(locator)))
+        shred_file(locator)
+        return True
+
+    def _create(self, locator: Path, record_class: RecordClass) -> None:
+        key_id = secrets.token_hex(KEY_ID_BYTES)
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        wrapped = self._wrapping.encrypt(nonce, fresh_key(), _binding(key_id, record_class))
+        path = self._key_path(key_id)
+        make_folder(path.parent, mode=0o700)
+        write_new(path, to_base64(nonce + wrapped).encode() + b"\n", mode=0o600)
+        link_safe = self._write_locator(locator, key_id)
+        if not link_safe:  # another process made one first; ours was never used
+            shred_file(path)
+
+    def _write_locator(self, locator: Path, key_id: str) -> bool:
+        make_folder(locator.parent, mode=0o700)
+        draft = self.folder / f"{secrets.token_hex(8)}.tmp"
+        try:
+            write_new(draft, key_id.encode() + b"\n", mode=0o600)
+            return link_new(draft, locator)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _unwrap(self, key_id: str, record_class: RecordClass) -> bytes:
+        try:
+            text = self._key_path(key_id).read_text(encoding="ascii").removesuffix("\n")
+        except FileNotFoundError as error:
+            raise UnknownSubjectError("the data key was destroyed, or was never here") from error
+        data = from_base64(text)
+        try:
+            return self._wrapping.decrypt(
+                data[:NONCE_BYTES], data[NONCE_BYTES:], _binding(key_id, record_class)
+            )
+        except (InvalidTag, ValueError) as error:
+            raise WrongKeyError("the authority key does not open this data key") from error
+
+    def _key_path(self, key_id: str) -> Path:
+        if len(key_id) != 2 * KEY_ID_BYTES or not set(key_id) <= set("0123456789abcdef"):
+            raise LedgerError("a key id is not 32 hex digits")
+        return self.folder / "keys" / key_id[:2] / f"{key_id}.key"
+
+    def _locator(self, learner_id: str, record_class: RecordClass) -> Path:
+        # The class has a fixed spelling without a newline, so the two cannot run together.
+        subject = f"{record_class.value}\n{learner_id}".encode()
+        name = hmac.digest(self._locating, subject, "sha256").hex()
+        return self.folder / "learners" / name[:2] / f"{name}.ref"
+
+
+def _binding(key_id: str, record_class: RecordClass) -> bytes:
+    return f"zhenxue/wrapped-key/v1\n{key_id}\n{record_class.value}".encode()
+
+
+def _read_locator(locator: Path) -> str:
+    return locator.read_text(encoding="ascii").removesuffix("\n")

@@ -1,0 +1,88 @@
+"""Reading a log from its folder: checkpoint, entries, proofs. Needs no key and takes no lock.
+
+::
+
+    checkpoint        the signed head (c2sp.org/tlog-checkpoint)
+    log.vkey          the public key, for convenience: trust your own copy
+    tile/…            hashes and bundles of entries (c2sp.org/tlog-tiles)
+    pending           acknowledged entries that no checkpoint holds yet
+    lock              held by the one writer
+    drafts/           files being written
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pipelines.pending_journal import PendingEntries, parse_journal
+from verifier.errors import InvalidRecordError, LedgerError
+from verifier.transparency.checkpoint import Checkpoint, open_checkpoint
+from verifier.transparency.merkle import NodeReader, inclusion_proof, root_of
+from verifier.transparency.note import NoteVerifier
+from verifier.transparency.tile_paths import TILE_HEIGHT, TILE_WIDTH, Tile, decode_bundle
+from verifier.transparency.tree_edge import split_hashes
+
+
+class LogReader:
+    """A log on a disk, as far as its checkpoint reaches."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def checkpoint_bytes(self) -> bytes:
+        """Return the signed note; ``LedgerError`` if there is none."""
+        return self._read("checkpoint")
+
+    def checkpoint(self, verifier: NoteVerifier) -> Checkpoint:
+        """Return the checkpoint once ``verifier``'s signature has been checked."""
+        return open_checkpoint(self.checkpoint_bytes(), verifier)
+
+    def own_vkey(self) -> str:
+        """Return what the log says its key is; ``InvalidRecordError`` if it is not one line."""
+        text = self._read("log.vkey").decode("utf-8", "replace")
+        if not text.endswith("\n") or "\n" in text[:-1]:
+            raise InvalidRecordError("log.vkey is not one line")
+        return text[:-1]
+
+    def pending(self) -> PendingEntries:
+        """Return the entries that no checkpoint holds yet."""
+        return parse_journal(self._read("pending"))
+
+    def tile(self, tile: Tile) -> bytes:
+        """Return one file of hashes or entries; ``LedgerError`` if it is missing."""
+        return self._read(tile.path)
+
+    def entry(self, index: int, size: int) -> bytes:
+        """Return entry ``index`` of the tree of ``size``."""
+        bundle, place = divmod(index, TILE_WIDTH)
+        if not 0 <= index < size:
+            raise LedgerError(f"entry {index} is not under the checkpoint of size {size}")
+        width = min(TILE_WIDTH, size - bundle * TILE_WIDTH)
+        entries = decode_bundle(self.tile(Tile(level=None, index=bundle, width=width)))
+        if len(entries) != width:
+            raise LedgerError(f"a bundle has {len(entries)} entries, wanted {width}")
+        return entries[place]
+
+    def inclusion_proof(self, index: int, size: int) -> tuple[bytes, ...]:
+        """Return the path of entry ``index`` in the tree of ``size``."""
+        return inclusion_proof(self.nodes(size), index, size)
+
+    def nodes(self, size: int) -> NodeReader:
+        """Return a reader of subtree roots that are complete in the tree of ``size``."""
+
+        @lru_cache(maxsize=64)
+        def hashes(level: int, index: int) -> list[bytes]:
+            width = min(TILE_WIDTH, (size >> (TILE_HEIGHT * level)) - index * TILE_WIDTH)
+            return split_hashes(self.tile(Tile(level=level, index=index, width=width)), width)
+
+        def node(height: int, index: int) -> bytes:
+            level, inside = divmod(height, TILE_HEIGHT)
+            tile, place = divmod(index << inside, TILE_WIDTH)
+            return root_of(hashes(level, tile)[place : place + (1 << inside)])
+
+        return node
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return (self.folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise LedgerError(f"{path} is missing") from error

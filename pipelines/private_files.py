@@ -1,0 +1,46 @@
+"""Secret keys in files that only their owner may read."""
+
+import secrets
+from pathlib import Path
+
+from pipelines.durable_files import link_new, make_folder, write_new
+from verifier.errors import InputError
+from verifier.transparency.note import NoteSigner
+
+
+def load_or_create_secret(path: Path, make_text: str) -> str:
+    """Return the text of the secret at ``path``, writing ``make_text`` there if it is absent.
+
+    Raises
+    ------
+    InputError
+        If others than the owner may read the file.
+    """
+    make_folder(path.parent, mode=0o700)
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            write_new(draft, make_text.encode("utf-8") + b"\n", mode=0o600)
+            # Linked, not renamed: of two processes that start at once, the first one wins.
+            link_new(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    if path.stat().st_mode & 0o077:
+        raise InputError(f"{path.name} may be read by others; it must have mode 0600")
+    return path.read_text(encoding="utf-8").removesuffix("\n")
+
+
+def load_or_create_signer(path: Path, origin: str) -> NoteSigner:
+    """Return the log's signing key, making one for ``origin`` if the file is absent.
+
+    Raises
+    ------
+    InputError
+        If others may read the file, or its key is named after another log.
+    """
+    signer = NoteSigner.from_text(
+        load_or_create_secret(path, NoteSigner.generate(origin).private_text())
+    )
+    if signer.verifier.name != origin:
+        raise InputError(f"the key in {path.name} belongs to {signer.verifier.name}, not {origin}")
+    return signer

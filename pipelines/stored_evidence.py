@@ -1,0 +1,135 @@
+"""Reading evidence back: decrypted and checked against the log, or proved by a receipt.
+
+Takes no lock; works beside a writer and on a copy.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.keystore import KeyStore, RecordClass
+from pipelines.log_reader import LogReader
+from pipelines.sealed_object import SealedObject
+from verifier.errors import LedgerError, UnknownSubjectError
+from verifier.transparency.canonical_json import JSONValue
+from verifier.transparency.checkpoint import open_checkpoint
+from verifier.transparency.commitment import Opening, verify_commitment
+from verifier.transparency.leaf import Leaf
+from verifier.transparency.note import NoteVerifier
+from verifier.transparency.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvidence:
+    """One record as read back and checked: object digest, key, commitment."""
+
+    leaf: Leaf
+    record: Mapping[str, JSONValue]
+    image: bytes | None  # the bytes that were given to ``append_snapshot``
+    pixels_sha256: bytes | None  # what ``decode_image(image).pixels_sha256`` must be
+
+
+def object_path(folder: Path, digest: str) -> Path:
+    """Return where the object with this SHA-256 lies in the archive in ``folder``."""
+    return folder / "objects" / digest[:2] / digest
+
+
+def read_object(folder: Path, digest: str) -> bytes:
+    """Return an object; ``LedgerError`` if it is missing or not the bytes that were kept."""
+    try:
+        data = object_path(folder, digest).read_bytes()
+    except FileNotFoundError as error:
+        raise LedgerError(f"object {digest} is missing") from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise LedgerError(f"object {digest} was changed")
+    return data
+
+
+def open_evidence(leaf: Leaf, data: bytes, keystore: KeyStore) -> StoredEvidence:
+    """Decrypt an object and check it against its leaf.
+
+    Raises
+    ------
+    UnknownSubjectError
+        If its key was destroyed.
+    WrongKeyError
+        If the key is not the one it was sealed with; nothing has been decrypted then.
+    LedgerError
+        If it does not open the leaf's commitment, or belongs to another learner.
+    """
+    # 1. the key; 2. the learner the log names; 3. the opening; 4. that the opening is what the
+    # leaf committed to and speaks of this ciphertext; 5. only then the picture.
+    sealed, key = _unlock(data, keystore)
+    if sealed.context.learner != leaf.learner:
+        raise LedgerError("the object belongs to another learner than its leaf says")
+    opening = sealed.open_opening(key)
+    verify_commitment(opening, leaf.commitment or b"")
+    if opening.ciphertext_sha256 != sealed.ciphertext_sha256:
+        raise LedgerError("the commitment was made to another ciphertext")
+    return StoredEvidence(
+        leaf=leaf,
+        record=opening.record,
+        image=sealed.open_image(key),
+        pixels_sha256=None
+        if opening.pixels_sha256 is None
+        else bytes.fromhex(opening.pixels_sha256),
+    )
+
+
+def write_receipt(
+    folder: Path,
+    index: int,
+    *,
+    keystore: KeyStore | None,
+    verifier: NoteVerifier | None = None,
+) -> bytes:
+    """Return the receipt of a published entry; needs no lock.
+
+    Parameters
+    ----------
+    keystore
+        Discloses what the entry commits to. None, or a destroyed key: only the leaf is proved.
+    verifier
+        Whose log it has to be; None: the key that the archive names.
+
+    Raises
+    ------
+    LedgerError
+        If the entry is not published, or checkpoint, object or key do not agree with it.
+    """
+    reader = LogReader(folder / "log")
+    # Read once: bytes and size must be of one moment, while a writer goes on.
+    note = reader.checkpoint_bytes()
+    trusted = verifier or NoteVerifier.from_vkey(reader.own_vkey())
+    size = open_checkpoint(note, trusted).size
+    entry = reader.entry(index, size)
+    receipt = Receipt(
+        index=index,
+        path=reader.inclusion_proof(index, size),
+        checkpoint=note,
+        entry=entry,
+        opening=_disclose(folder, Leaf.parse(entry), keystore),
+    )
+    # A receipt that does not hold is never handed out.
+    receipt.verify(trusted)
+    return receipt.serialize()
+
+
+def _disclose(folder: Path, leaf: Leaf, keystore: KeyStore | None) -> Opening | None:
+    if leaf.object_sha256 is None or keystore is None:
+        return None
+    try:
+        sealed, key = _unlock(read_object(folder, leaf.object_sha256), keystore)
+    except UnknownSubjectError:
+        return None  # forgotten: that it happened stays provable, what it said does not
+    return sealed.open_opening(key)
+
+
+def _unlock(data: bytes, keystore: KeyStore) -> tuple[SealedObject, bytes]:
+    sealed = SealedObject.parse(data)
+    try:
+        record_class = RecordClass(sealed.context.record_class)
+    except ValueError as error:
+        raise LedgerError("an object is of an unknown class of record") from error
+    return sealed, keystore.key_by_id(sealed.context.key_id, record_class)

@@ -1,0 +1,91 @@
+"""A small archive for tests: pictures made of noise, no face anywhere."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from models.image_decoder import DecodedImage, decode_image
+from pipelines.archive import Archive, ArchivedSnapshot
+from pipelines.keystore import KeyStore
+
+AUTHORITY, ORIGIN = "chongqing", "log.example/chongqing"
+OPENED_AT = datetime(2026, 5, 1, 9, tzinfo=UTC)
+LEARNER = "500101199001011234"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where a test's archive and its keys lie."""
+
+    archive: Path
+    secrets: Path
+
+    def open(self) -> Archive:
+        """Open the archive for writing."""
+        return Archive.open_with_secrets(
+            self.archive, self.secrets, authority=AUTHORITY, origin=ORIGIN
+        )
+
+    def keystore(self) -> KeyStore:
+        """Open its keys."""
+        return KeyStore.open(self.secrets)
+
+
+def picture(seed: int) -> DecodedImage:
+    """Return a small JPEG of noise, decoded."""
+    noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
+    done, data = cv2.imencode(".jpg", noise)
+    assert done
+    return decode_image(data.tobytes())
+
+
+def append_snapshot(archive: Archive, sequence: int, learner: str = LEARNER) -> ArchivedSnapshot:
+    """Keep one picture."""
+    image = picture(sequence)
+    return archive.append_snapshot(
+        record={"outcome": "captured", "faces": 1, "n": sequence},
+        image=image.canonical_bytes,
+        pixels_sha256=image.pixels_sha256,
+        learner_id=learner,
+        session_id="s1",
+        sequence=sequence,
+        assurance="frame",
+        at=OPENED_AT + timedelta(minutes=sequence),
+        contract="model@1",
+    )
+
+
+def write_session(archive: Archive) -> list[ArchivedSnapshot]:
+    """Keep a session: opened, two pictures, closed; publish it."""
+    opened = archive.append_record(
+        "session_opened",
+        at=OPENED_AT,
+        facts={"schedule": "00" * 32},
+        learner_id=LEARNER,
+        session_id="s1",
+        assurance="frame",
+    )
+    snapshots = [append_snapshot(archive, sequence) for sequence in range(2)]
+    closed = archive.append_record(
+        "session_closed",
+        at=OPENED_AT + timedelta(hours=1),
+        facts={"issued": 2, "answered": 2, "missed": 0, "added": 0, "first": 0, "last": 2},
+        private={"learner": LEARNER, "class": "c1"},
+        learner_id=LEARNER,
+        session_id="s1",
+        assurance="frame",
+    )
+    archive.publish()
+    return [opened, *snapshots, closed]
+
+
+@pytest.fixture(name="folders")
+def make_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
+    """Give a test its own folders; flushing is skipped, order and content are what is tested."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    return Folders(archive=tmp_path / "archive", secrets=tmp_path / "secrets")

@@ -1,0 +1,296 @@
+"""The log on a disk: what is acknowledged survives, what is signed matches."""
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines import durable_files, log_writer, pending_journal
+from pipelines.log_reader import LogReader
+from pipelines.log_writer import LogWriter
+from pipelines.pending_journal import parse_journal
+from verifier.errors import InvalidRecordError, LedgerError, WrongKeyError
+from verifier.transparency.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_inclusion
+from verifier.transparency.note import NoteSigner
+
+SIGNER = NoteSigner("log.example/a", bytes(32))
+
+
+def entries(count: int, start: int = 0) -> list[bytes]:
+    return [b"entry %d" % index for index in range(start, start + count)]
+
+
+def root(count: int) -> bytes:
+    return root_of([leaf_hash(entry) for entry in entries(count)])
+
+
+def write(folder: Path, count: int, start: int = 0) -> None:
+    with LogWriter.open(folder, SIGNER) as log:
+        for entry in entries(count, start):
+            log.append(entry)
+        log.publish()
+
+
+@pytest.fixture(autouse=True)
+def _no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushing takes most of the time; what these tests look at is order and content."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def test_a_new_log_is_signed_and_empty(tmp_path: Path) -> None:
+    with LogWriter.open(tmp_path / "log", SIGNER) as log:
+        assert (log.checkpoint.size, log.checkpoint.root) == (0, EMPTY_ROOT)
+    assert LogReader(tmp_path / "log").own_vkey() == SIGNER.verifier.vkey
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 600])
+def test_every_entry_is_there_and_proved(tmp_path: Path, count: int) -> None:
+    write(tmp_path, count)
+    reader = LogReader(tmp_path)
+    checkpoint = reader.checkpoint(SIGNER.verifier)
+    assert (checkpoint.size, checkpoint.root) == (count, root(count))
+    for index in {0, count // 2, count - 1}:
+        entry = reader.entry(index, count)
+        assert entry == entries(count)[index]
+        verify_inclusion(
+            leaf_hash=leaf_hash(entry),
+            index=index,
+            size=count,
+            root=checkpoint.root,
+            proof=reader.inclusion_proof(index, count),
+        )
+
+
+@given(steps=st.lists(st.integers(0, 300), min_size=1, max_size=5))
+@settings(
+    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_growing_in_steps_gives_the_tree_of_all(tmp_path: Path, steps: list[int]) -> None:
+    folder = tmp_path / "log"
+    shutil.rmtree(folder, ignore_errors=True)
+    total = 0
+    for step in steps:
+        write(folder, step, total)
+        total += step
+    checkpoint = LogReader(folder).checkpoint(SIGNER.verifier)
+    assert (checkpoint.size, checkpoint.root) == (total, root(total))
+
+
+def test_pending_entries_survive_closing_and_keep_their_index(tmp_path: Path) -> None:
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        assert [log.append(entry) for entry in entries(3)] == [0, 1, 2]
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        assert log.checkpoint.size == 0
+        assert log.pending_entries == tuple(entries(3))
+        assert log.append(b"entry 3") == 3
+        assert log.publish().root == root(4)
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    with (
+        LogWriter.open(tmp_path, SIGNER),
+        pytest.raises(LedgerError, match="another writer"),
+    ):
+        LogWriter.open(tmp_path, SIGNER)
+    LogWriter.open(tmp_path, SIGNER).close()
+
+
+def test_another_key_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    with pytest.raises(WrongKeyError):
+        LogWriter.open(tmp_path, NoteSigner("log.example/a", bytes([1] * 32)))
+
+
+def test_an_entry_too_long_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        with pytest.raises(InvalidRecordError):
+            log.append(bytes(65_536))
+        assert log.append(bytes(65_535)) == 0
+        assert log.publish().size == 1
+
+
+@pytest.mark.parametrize("cut", [1, 20, 33, 40, 47])
+def test_a_torn_last_record_is_dropped(tmp_path: Path, cut: int) -> None:
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        for entry in entries(2):
+            log.append(entry)
+    journal = tmp_path / "pending"
+    os.truncate(journal, journal.stat().st_size - cut)
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        assert log.pending_entries == (b"entry 0",)
+        assert log.append(b"entry 1") == 1
+        assert log.publish().root == root(2)
+
+
+def test_any_other_change_of_the_journal_is_refused(tmp_path: Path) -> None:
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        for entry in entries(3):
+            log.append(entry)
+    journal = tmp_path / "pending"
+    data = journal.read_bytes()
+    for at in range(len(data)):
+        journal.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        with pytest.raises(LedgerError):
+            LogWriter.open(tmp_path, SIGNER)
+
+
+@pytest.mark.parametrize("path", ["tile/0/000.p/3", "tile/entries/000.p/3", "checkpoint"])
+def test_nothing_is_signed_on_top_of_changed_files(tmp_path: Path, path: str) -> None:
+    write(tmp_path, 3)
+    data = bytearray((tmp_path / path).read_bytes())
+    data[-10] ^= 1
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        log.append(b"entry 3")
+        before = (tmp_path / "checkpoint").read_bytes()
+        (tmp_path / path).write_bytes(data)
+        if path != "checkpoint":  # read back when the log is opened, below
+            with pytest.raises(LedgerError):
+                log.publish()
+            assert (tmp_path / "checkpoint").read_bytes() == before
+            with pytest.raises(LedgerError, match="open it again"):
+                log.append(b"more")
+    with pytest.raises(LedgerError):
+        LogWriter.open(tmp_path, SIGNER)
+
+
+@pytest.mark.parametrize("path", ["tile/0/000.p/3", "tile/entries/000.p/3", "checkpoint"])
+def test_a_missing_file_is_refused(tmp_path: Path, path: str) -> None:
+    write(tmp_path, 3)
+    (tmp_path / path).unlink()
+    with pytest.raises(LedgerError):
+        LogWriter.open(tmp_path, SIGNER)
+
+
+def test_a_tile_of_another_history_is_never_overwritten(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    planted = tmp_path / "tile" / "0" / "000.p" / "4"
+    planted.write_bytes(bytes(128))
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        log.append(b"entry 3")
+        with pytest.raises(LedgerError, match="something else"):
+            log.publish()
+
+
+class PowerCutError(BaseException):
+    """Stands for the process ending here: nothing catches it."""
+
+
+def test_a_crash_at_every_step_of_publishing_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop before the n-th file is replaced, for every n; reopen; all entries are published."""
+    steps = 0
+    while True:
+        folder = tmp_path / str(steps)
+        write(folder, 250)
+        log = LogWriter.open(folder, SIGNER)
+        for entry in entries(300, 250):
+            log.append(entry)
+        with monkeypatch.context() as patch:
+            left = crash_after(patch, steps)
+            with suppress(PowerCutError):
+                log.publish()
+            log.close()
+        with LogWriter.open(folder, SIGNER) as log:
+            assert log.checkpoint.size in {250, 550}
+            checkpoint = log.publish()
+        assert (checkpoint.size, checkpoint.root) == (550, root(550))
+        if left():
+            break
+        steps += 1
+    # 3 bundles, 3 tiles below and 1 above, checkpoint, journal.
+    assert steps == 9
+
+
+def crash_after(patch: pytest.MonkeyPatch, steps: int) -> Callable[[], bool]:
+    """Let ``steps`` files be replaced, then crash; the result tells whether any were left."""
+    budget = [steps]
+    real = durable_files.replace_file
+
+    def replace_or_crash(path: Path, data: bytes, *, temporary: Path, mode: int = 0o644) -> None:
+        if budget[0] == 0:
+            (temporary / "half.tmp").write_bytes(data[: len(data) // 2])
+            budget[0] = -1
+            raise PowerCutError
+        budget[0] -= 1
+        real(path, data, temporary=temporary, mode=mode)
+
+    for module in (log_writer, pending_journal):
+        patch.setattr(module, "replace_file", replace_or_crash)
+    return lambda: budget[0] >= 0
+
+
+def test_a_failed_flush_is_fatal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogWriter.open(tmp_path, SIGNER)
+    log.append(b"entry 0")
+
+    def refuse(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(LedgerError, match="disk"):
+            log.append(b"entry 1")
+    # The disk works again, but nobody knows what the failed flush left: never retried.
+    for act in (log.publish, lambda: log.append(b"entry 2")):
+        with pytest.raises(LedgerError, match="open it again"):
+            act()
+    log.close()
+    with LogWriter.open(tmp_path, SIGNER) as again:
+        assert again.pending_entries[0] == b"entry 0"
+
+
+def test_a_full_disk_tears_nothing_that_was_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogWriter.open(tmp_path, SIGNER)
+    log.append(b"entry 0")
+    real = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        if len(data) < 30:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, bytes(data)[:20])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(LedgerError):
+            log.append(b"entry 1")
+    log.close()
+    assert parse_journal((tmp_path / "pending").read_bytes()).torn_bytes == 20
+    with LogWriter.open(tmp_path, SIGNER) as again:
+        assert again.pending_entries == (b"entry 0",)
+
+
+def test_a_signal_in_the_middle_of_an_append_ends_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record may be in the journal without being counted: a second one would clash."""
+    log = LogWriter.open(tmp_path, SIGNER)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            log.append(b"entry 0")
+    with pytest.raises(LedgerError, match="open it again"):
+        log.append(b"entry 1")
+    log.close()
+    with LogWriter.open(tmp_path, SIGNER) as again:
+        assert again.pending_entries == (b"entry 0",)
+
+
+def test_a_log_that_lost_its_checkpoint_is_not_started_anew(tmp_path: Path) -> None:
+    with LogWriter.open(tmp_path, SIGNER) as log:
+        log.append(b"entry 0")
+    (tmp_path / "checkpoint").unlink()
+    with pytest.raises(LedgerError, match="no checkpoint"):
+        LogWriter.open(tmp_path, SIGNER)
+    assert not (tmp_path / "checkpoint").exists()
