@@ -1,0 +1,25 @@
+"""``zhenxue``: the command line. Exit codes: 0 ok, 1 negative outcome, 2 bad input."""
+
+import typer
+
+from service import demo_commands, face_commands, models_commands
+from service.archive_commands import archive_app
+from service.log_commands import log_app
+
+app = typer.Typer(
+    name="zhenxue",
+    help="真学: proof of presence for subsidised online training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models_commands.app, name="models")
+app.add_typer(archive_app, name="archive")
+app.add_typer(log_app, name="log")
+app.command("inspect")(face_commands.inspect)
+app.command("compare")(face_commands.compare_pictures)
+app.command("demo")(demo_commands.demo)
+
+
+if __name__ == "__main__":
+    app()

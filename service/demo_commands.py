@@ -1,0 +1,159 @@
+"""``zhenxue demo``: set-up, four lessons, a table, a report, and one receipt checked offline."""
+
+import secrets
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from models.installation import install
+from models.observer import FaceObserver
+from models.packs import load_packs
+from pipelines.archive_verification import verify_receipt
+from pipelines.demo import DemoRow, DemoRun, prepare_folder, run_demo
+from pipelines.portraits import fetch_portraits
+from pipelines.report import ReceiptFacts, top_reasons, write_report
+from service.console_output import ExitCode, out, progress_bars, reports_errors
+from service.settings import Settings
+from verifier.claim import SETTLEMENT_TEXT
+from verifier.comparison import DEFAULT_CALIBRATION
+from verifier.errors import LedgerError
+from verifier.transparency import NoteVerifier
+
+
+@reports_errors
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the output; an earlier demo is replaced.")
+    ] = Path("demo-out"),
+    seed: Annotated[
+        int | None, typer.Option(help="Repeats who comes first and every frame; random if absent.")
+    ] = None,
+) -> ExitCode:
+    """Watch four learners through one lesson: honest, replaced, walked away, merely uploaded."""
+    settings = Settings()
+    prepare_folder(folder)  # refused before a hundred megabytes are fetched
+    with progress_bars() as bars:
+        pack = install(load_packs()[settings.pack], settings.cache_dir, progress=bars)
+        faces = fetch_portraits(settings.cache_dir, progress=bars)
+    observer = FaceObserver(pack, threads=settings.threads)
+    run = run_demo(
+        folder,
+        observer=observer,
+        calibration=DEFAULT_CALIBRATION,
+        faces=faces,
+        seed=secrets.randbelow(2**32) if seed is None else seed,
+        say=lambda line: out.print(line, markup=False, style="dim"),
+    )
+    try:
+        _print_table(run)
+        receipt = _check_receipt(run)
+        write_report(run, receipt, calibration=DEFAULT_CALIBRATION.name)
+        _write_evidence(run)
+    finally:
+        run.archive.close()
+    _print_next_steps(folder, receipt)
+    return ExitCode.OK
+
+
+def _print_table(run: DemoRun) -> None:
+    """Print figures as a table that fits 80 columns, and what lies behind them below it."""
+    table = Table(title="分钟 minutes", title_justify="left")
+    table.add_column("学员")
+    for heading in ("真实\ntruth", "上报\nclaimed", "核验 (下限)\nverified", "计入\ncredited"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("待定\npending", justify="right", no_wrap=True)
+    table.add_column("结论\ndecision")
+    for letter, row in zip(_LETTERS, run.rows, strict=True):
+        table.add_row(letter, *_figures(row))
+    out.print(table)
+    for letter, row in zip(_LETTERS, run.rows, strict=True):
+        chinese, english = row.scenario.title
+        out.print(f"[bold]{letter} {chinese}[/bold] {english} ({row.scenario.photographs[1]})")
+        out.print(f"  {_why(row)}", markup=False)
+
+
+_LETTERS = "甲乙丙丁"
+
+
+def _figures(row: DemoRow) -> list[str]:
+    settlement, result = row.settlement, row.result
+    verified = (
+        f"{settlement.verified_mean_s / 60:.1f} ({settlement.verified_lower95_s / 60:.1f})"
+    )
+    return [
+        f"{row.scenario.truth_minutes:.0f}",
+        f"{settlement.claim.claimed_s / 60:.0f}",
+        verified if result else "0",
+        f"{settlement.credited_s / 60:.1f}",
+        f"{settlement.pending_s / 60:.1f}",
+        result.account.score.decision.value if result else "-",
+    ]
+
+
+def _why(row: DemoRow) -> str:
+    if row.result is None:
+        return " ".join(SETTLEMENT_TEXT[row.settlement.reasons[0]])
+    reasons = top_reasons(row.result)[:3]
+    return "; ".join(f"{count} × {text}" if count > 1 else text for count, _, text in reasons)
+
+
+def _check_receipt(run: DemoRun) -> ReceiptFacts:
+    """Write the receipt of one archived picture and verify it as a stranger would."""
+    result = next(row.result for row in run.rows if row.result)
+    pictured = [check for check in result.archived if check.has_picture]
+    chosen = pictured[len(pictured) // 2]
+    receipt, vkey = run.folder / "receipt.tlog-proof", run.folder / "log.vkey"
+    receipt.write_bytes(run.archive.receipt(chosen.index))
+    vkey.write_text(run.archive.verifier.vkey + "\n", encoding="utf-8")
+    verified = verify_receipt(
+        receipt.read_bytes(), NoteVerifier.from_vkey(vkey.read_text(encoding="utf-8").strip())
+    )
+    if verified.receipt.index != chosen.index:
+        raise LedgerError(f"the receipt proves entry {verified.receipt.index}")
+    return ReceiptFacts(
+        path=str(receipt),
+        command=f"{_program()} archive verify {_quoted(receipt)} --vkey {_quoted(vkey)}",
+        index=chosen.index,
+        checkpoint=run.archive.reader.checkpoint_bytes().decode(),
+    )
+
+
+def _write_evidence(run: DemoRun) -> None:
+    """Write what was found and what it came to, in the public formats, one session a line."""
+    results = [row.result for row in run.rows if row.result]
+    for name, lines in (
+        ("evidence.jsonl", [result.evidence.to_json() for result in results]),
+        ("scores.jsonl", [result.account.score.to_json() for result in results]),
+    ):
+        (run.folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _print_next_steps(folder: Path, receipt: ReceiptFacts) -> None:
+    program = _program()
+    out.print(f"receipt of entry {receipt.index}: verified offline", style="green")
+    steps = {
+        "look at it": f"open {folder / 'report.html'}",
+        "check the receipt yourself": receipt.command,
+        "check the whole archive": (
+            f"{program} archive verify {_quoted(folder / 'archive')}"
+            f" --vkey {_quoted(folder / 'log.vkey')} --keys {_quoted(folder / 'keys')}"
+        ),
+        "try a picture of your own": f"{program} inspect PICTURE.jpg",
+    }
+    for what, command in steps.items():
+        out.print(f"{what}:\n  {command}", markup=False)
+
+
+def _program() -> str:
+    """Return how this program was called, so that the printed commands can be pasted."""
+    called = Path(sys.argv[0])
+    here = Path.cwd()
+    return _quoted(called.relative_to(here) if called.is_relative_to(here) else called)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,207 @@
+"""``zhenxue inspect`` and ``zhenxue compare``: what the models see, on pictures from disk."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.image_decoder import STILL_LIMITS, DecodedImage, decode_image
+from models.installation import open_pack
+from models.observer import FaceObserver
+from service.console_output import ExitCode, complain, out, print_json, reports_errors
+from service.settings import Settings
+from verifier.arrays import Float32Array
+from verifier.comparison import (
+    DEFAULT_CALIBRATION,
+    ComparisonOutcome,
+    ComparisonResult,
+    Template,
+    compare,
+)
+from verifier.errors import InputError, UnreadableImageError
+from verifier.observation import FaceObservation, FrameObservation
+from verifier.quality import REASON_TEXT
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@reports_errors
+def inspect(
+    images: Annotated[list[Path], typer.Argument(help="JPEG or PNG pictures.")],
+    as_json: Json = False,
+) -> ExitCode:
+    """Show the faces in pictures: box, points, pose, eyes, mouth, quality.
+
+    Exit 0: every picture shows a face. 1: one shows none. 2: one could not be read.
+    """
+    observer = _observer()
+    reports = [_inspect_one(observer, path) for path in images]
+    if as_json:
+        documents = [report.to_json() for report in reports]
+        print_json(documents if len(documents) > 1 else documents[0])
+    for report in reports:
+        if report.error is not None:
+            complain(str(report.error))
+        elif not as_json:
+            _print_report(report)
+    return max(report.exit_code for report in reports)
+
+
+@reports_errors
+def compare_pictures(
+    reference: Annotated[Path, typer.Argument(help="Picture of the enrolled person.")],
+    probe: Annotated[Path, typer.Argument(help="Picture to compare with it.")],
+    as_json: Json = False,
+) -> ExitCode:
+    """Compare the faces of two pictures: match, no_match or inconclusive.
+
+    Exit 0: match. 1: no match, or inconclusive. 2: a picture could not be read.
+    """
+    observer = _observer()
+    result, reasons = _compare(observer, _read(reference), _read(probe))
+    if as_json:
+        print_json({**result.to_json(), "reasons": list(reasons)})
+    else:
+        _print_comparison(result, reasons)
+    return ExitCode.OK if result.outcome is ComparisonOutcome.MATCH else ExitCode.NEGATIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    path: Path
+    observation: FrameObservation | None = None
+    decode_ms: float = 0.0
+    error: UnreadableImageError | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.observation is None:
+            return ExitCode.BAD_INPUT
+        return ExitCode.OK if self.observation.faces else ExitCode.NEGATIVE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the public `inspect` format; an unreadable picture has ``error`` instead."""
+        if self.observation is None:
+            code = self.error.code if self.error else "unknown"
+            return {"image": str(self.path), "error": {"code": code, "message": str(self.error)}}
+        elapsed = {"decode": self.decode_ms, **self.observation.elapsed_ms}
+        return {
+            "image": str(self.path),
+            "faces": [_face_json(face) for face in self.observation.faces],
+            "ms": {stage: round(value, 2) for stage, value in elapsed.items()},
+        }
+
+
+def _inspect_one(observer: FaceObserver, path: Path) -> _Report:
+    started = time.perf_counter()
+    try:
+        image = _read(path)
+    except UnreadableImageError as error:
+        return _Report(path=path, error=error)
+    decode_ms = (time.perf_counter() - started) * 1e3
+    return _Report(path=path, observation=observer.observe(image.pixels), decode_ms=decode_ms)
+
+
+def _read(path: Path) -> DecodedImage:
+    """Decode a picture; an error names the file."""
+    try:
+        with path.open("rb") as file:
+            # No more of the file than the decoder would accept.
+            return decode_image(file.read(STILL_LIMITS.max_bytes + 1), STILL_LIMITS)
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise UnreadableImageError("not_a_file", message) from error
+    except UnreadableImageError as error:
+        raise UnreadableImageError(error.code, f"{path}: {error}") from error
+
+
+def _observer() -> FaceObserver:
+    settings = Settings()
+    return FaceObserver(open_pack(settings.pack, settings.cache_dir), threads=settings.threads)
+
+
+def _compare(
+    observer: FaceObserver, reference: DecodedImage, probe: DecodedImage
+) -> tuple[ComparisonResult, tuple[str, ...]]:
+    """Compare the only face of each picture; several or none make it inconclusive."""
+    seen = {
+        "reference": observer.observe(reference.pixels).faces,
+        "probe": observer.observe(probe.pixels).faces,
+    }
+    reasons = tuple(reason for name in seen for reason in _reasons(name, seen[name]))
+    if any(len(faces) != 1 for faces in seen.values()):
+        return ComparisonResult.not_measured(DEFAULT_CALIBRATION), reasons
+    enrolled, shown = (
+        Template(contract_id=observer.contract_id, vector=_vector(faces[0]))
+        for faces in seen.values()
+    )
+    return compare(enrolled, shown, DEFAULT_CALIBRATION), reasons
+
+
+def _reasons(name: str, faces: Sequence[FaceObservation]) -> list[str]:
+    """Say what stands in the way of a comparison, or weakens it."""
+    if len(faces) != 1:
+        return [f"{name}: {len(faces)} faces, 1 wanted"]
+    return [f"{name}: {reason}" for reason in faces[0].quality]
+
+
+def _vector(face: FaceObservation) -> Float32Array:
+    if face.embedding is None:
+        raise InputError("the face was observed without a vector; one was wanted")
+    return face.embedding
+
+
+def _face_json(face: FaceObservation) -> dict[str, Any]:
+    box = face.box_px
+    return {
+        "box_px": [round(value, 1) for value in (box.x, box.y, box.w, box.h)],
+        "points_px": [[round(float(x), 1), round(float(y), 1)] for x, y in face.points_px],
+        "yaw_deg": round(face.pose.yaw_deg, 1),
+        "pitch_deg": round(face.pose.pitch_deg, 1),
+        "roll_deg": round(face.pose.roll_deg, 1),
+        "eye_openness": [round(value, 3) for value in face.eye_openness],
+        "mouth_openness": round(face.mouth_openness, 3),
+        "sharpness": round(face.sharpness, 1),
+        "brightness": round(face.brightness, 3),
+        "quality": [reason.value for reason in face.quality] or ["ok"],
+        "attack_log10_lr": face.attack_log10_lr,
+    }
+
+
+def _print_comparison(result: ComparisonResult, reasons: Sequence[str]) -> None:
+    if result.comparison_score is None or result.log10_lr is None:
+        out.print(f"{result.outcome}: not measured")
+    else:
+        score, log10_lr = result.comparison_score, result.log10_lr
+        out.print(f"{result.outcome}: comparison score {score:.3f}, log10 LR {log10_lr:+.2f}")
+    out.print(f"contract {result.contract}; calibration: {result.calibration}", markup=False)
+    for reason in reasons:
+        out.print(f"- {reason}", markup=False)
+
+
+def _print_report(report: _Report) -> None:
+    if report.observation is None:
+        return
+    count = len(report.observation.faces)
+    out.print(f"{report.path}: {count} face{'s' if count != 1 else ''}", markup=False)
+    for face in report.observation.faces:
+        _print_face(face)
+
+
+def _print_face(face: FaceObservation) -> None:
+    box, pose = face.box_px, face.pose
+    right, left = face.eye_openness
+    out.print(
+        f"  box {box.w:.0f}×{box.h:.0f} at ({box.x:.0f}, {box.y:.0f}); yaw {pose.yaw_deg:+.0f}°"
+        f" pitch {pose.pitch_deg:+.0f}° roll {pose.roll_deg:+.0f}°; eyes {right:.2f} {left:.2f}"
+        f" mouth {face.mouth_openness:.2f}; sharpness {face.sharpness:.0f}"
+        f" brightness {face.brightness:.2f}"
+    )
+    for reason in face.quality:
+        chinese, english = REASON_TEXT[reason]
+        out.print(f"  - {reason}: {english} {chinese}", markup=False)
+    if not face.quality:
+        out.print("  - ok")
