@@ -9,8 +9,8 @@ from pipelines.template_store import EnrolledTemplate
 from verifier.answer import AnswerReason
 from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
-from verifier.prompt import Judgement, Prompt
 from verifier.observation import QualityReason
+from verifier.prompt import Judgement, Prompt
 from verifier.schedule import PlannedPrompt, SchedulePromise
 from verifier.session import SessionState
 

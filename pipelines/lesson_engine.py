@@ -79,9 +79,7 @@ class LessonEngine:
         ContractMismatchError
             If the template was made under another contract.
         """
-        enrolled = self.templates.load(
-            learner_id, contract_id=self.checker.observer.contract_id
-        )
+        enrolled = self.templates.load(learner_id, contract_id=self.checker.observer.contract_id)
         header = ScheduleHeader(
             session_id=secrets.token_hex(16),
             learner_id=learner_id,
@@ -368,7 +366,7 @@ def _parameters(policy: Policy) -> ScheduleParameters:
 
 
 def _closing_facts(lesson: Lesson) -> dict[str, JSONValue]:
-    """Counts and range, so that an omitted leaf shows; and the secret, now that it is over."""
+    """Return counts and range, so that an omission shows; and the secret, now that it is over."""
     counts = lesson.state.counts
     return {
         "phase": lesson.state.phase.value,
@@ -390,5 +388,3 @@ def _closing_record(account: SessionAccount, score: SessionScore) -> dict[str, J
         "verified_mean_minutes": score.verified_mean_minutes,
         "verified_lower95_minutes": score.verified_lower95_minutes,
     }
-
-

@@ -10,15 +10,22 @@
     drafts/           files being written
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from pipelines.pending_journal import PendingEntries, parse_journal
 from verifier.errors import InvalidRecordError, LedgerError
 from verifier.transparency.checkpoint import Checkpoint, open_checkpoint
-from verifier.transparency.merkle import NodeReader, inclusion_proof, root_of
+from verifier.transparency.merkle import DIGEST_BYTES, NodeReader, inclusion_proof, root_of
 from verifier.transparency.note import NoteVerifier
-from verifier.transparency.tile_paths import TILE_HEIGHT, TILE_WIDTH, Tile, decode_bundle
+from verifier.transparency.tile_paths import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Tile,
+    decode_bundle,
+    encode_bundle,
+)
 from verifier.transparency.tree_edge import split_hashes
 
 
@@ -49,7 +56,17 @@ class LogReader:
 
     def tile(self, tile: Tile) -> bytes:
         """Return one file of hashes or entries; ``LedgerError`` if it is missing."""
-        return self._read(tile.path)
+        if tile.width == TILE_WIDTH or (self.folder / tile.path).exists():
+            return self._read(tile.path)
+        # Partial tiles go when they are full; whoever still holds an older checkpoint gets the
+        # same bytes out of the full one.
+        full = replace(tile, width=TILE_WIDTH)
+        if not (self.folder / full.path).exists():
+            raise LedgerError(f"{tile.path} is missing")
+        data = self._read(full.path)
+        if tile.level is None:
+            return encode_bundle(decode_bundle(data)[: tile.width])
+        return data[: tile.width * DIGEST_BYTES]
 
     def entry(self, index: int, size: int) -> bytes:
         """Return entry ``index`` of the tree of ``size``."""

@@ -6,6 +6,7 @@ under a new checkpoint, in an order that a crash may stop anywhere:
 1. bundles and tiles, which nothing refers to yet
 2. the signed checkpoint, replaced at once: from here on the entries are published
 3. an empty journal; one that still holds published entries is recognised by its first index
+4. partial tiles go whose full tile is there now
 
 Everything that step 1 writes follows from the entries alone, so publishing again after a crash
 writes the same bytes over it.
@@ -13,6 +14,7 @@ writes the same bytes over it.
 
 import fcntl
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -157,8 +159,11 @@ class LogWriter:
     def _publish(self) -> None:
         # Never sign on top of what is not there: the edge is read back from the disk.
         edge, bundle = self._load_edge(self._checkpoint)
+        filled: list[Tile] = []
         for tile, data in _grow(edge, bundle, self._entries):
             self._write_tile(tile, data)
+            if tile.width == TILE_WIDTH:
+                filled.append(tile)
         checkpoint = Checkpoint(origin=self._signer.verifier.name, size=edge.size, root=edge.root())
         self._write("checkpoint", sign_checkpoint(checkpoint, self._signer).serialize())
         self._checkpoint = checkpoint
@@ -166,6 +171,10 @@ class LogWriter:
         self._journal.close()
         self._journal = JournalWriter(self._folder / "pending", pending)
         self._first, self._entries = checkpoint.size, []
+        for tile in filled:
+            # The specification allows it once the full tile is there; what a crash leaves of
+            # them does no harm, so neither does a failure here.
+            shutil.rmtree(self._folder / f"{tile.path}.p", ignore_errors=True)
 
     def _recover(self) -> tuple[Checkpoint, PendingEntries]:
         for draft in self._drafts.iterdir():

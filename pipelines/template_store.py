@@ -131,9 +131,10 @@ def _require_context(file: Mapping[str, JSONValue], context: SealContext) -> Non
     bound = file.get("bound_to")
     if file.get("format") != FORMAT or not isinstance(bound, Mapping):
         raise LedgerError(f"the template file is not of format {FORMAT}")
-    if bound.get("contract") != context.contract:
+    made_under = _text(bound, "contract")
+    if made_under != context.contract:
         raise ContractMismatchError(
-            f"template made under {bound.get('contract')}, {context.contract} is in use: "
+            f"template made under {made_under}, {context.contract} is in use: "
             "the learner must enrol again"
         )
     if not hmac.compare_digest(canonical_json(bound), canonical_json(context.to_json())):

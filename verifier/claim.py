@@ -82,7 +82,14 @@ def settle(claim: Claim, sessions: Sequence[SessionAccount]) -> Settlement:
     """Set a claim beside the sessions held with that learner in that class.
 
     ``verified_lower95_s`` adds the sessions' bounds, which understates the sum's own bound.
+
+    Raises
+    ------
+    InvalidRecordError
+        If a session is given twice: its minutes would be paid twice.
     """
+    if len({session.session_id for session in sessions}) != len(sessions):
+        raise InvalidRecordError("a session was given twice; each once was wanted")
     verified_s = 60 * math.fsum(s.score.verified_mean_minutes for s in sessions)
     credited_s = math.fsum(s.credit.credited_s for s in sessions)
     pending_s = math.fsum(s.credit.pending_s for s in sessions)

@@ -9,7 +9,7 @@ from pipelines.portraits import portraits
 from pipelines.simulate.attendance import Attendance, Seat
 from pipelines.simulate.webcam import Sitter
 
-LESSON_MINUTES = 90
+LESSON_MINUTES = 45
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

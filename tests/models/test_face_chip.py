@@ -90,6 +90,14 @@ def test_chip_is_dlibs_anywhere(scale: float, turn_deg: float, x: float, y: floa
     assert np.abs(face_chip(pixels, points, DLIB_TEMPLATE) - expected).mean() <= 0.01
 
 
+@pytest.mark.parametrize("x", [601.0, 602.0, 603.0])
+def test_the_pyramid_starts_at_dlibs_pixel(x: float) -> None:
+    """Two levels up, what is filtered depends on where the part around the face begins."""
+    pixels, points = textured(1300, 1200), whole_points(4.3, 10.0, x, 590.0)
+    expected = dlib_chip(pixels, points).astype(int)
+    assert np.abs(face_chip(pixels, points, DLIB_TEMPLATE) - expected).mean() <= 0.01
+
+
 def test_a_face_outside_the_picture_is_black() -> None:
     chip = face_chip(textured(100, 80), DLIB_TEMPLATE + 5000, DLIB_TEMPLATE)
     assert chip.shape == (150, 150, 3)

@@ -81,6 +81,23 @@ def test_growing_in_steps_gives_the_tree_of_all(tmp_path: Path, steps: list[int]
     assert (checkpoint.size, checkpoint.root) == (total, root(total))
 
 
+def test_partial_tiles_go_when_they_are_full_and_older_checkpoints_still_prove(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, 250)
+    write(tmp_path, 10, 250)
+    found = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "tile").rglob("*.p/*")}
+    assert found == {"tile/0/001.p/4", "tile/1/000.p/1", "tile/entries/001.p/4"}
+    reader = LogReader(tmp_path)
+    verify_inclusion(
+        leaf_hash=leaf_hash(reader.entry(249, 250)),
+        index=249,
+        size=250,
+        root=root(250),
+        proof=reader.inclusion_proof(249, 250),
+    )
+
+
 def test_pending_entries_survive_closing_and_keep_their_index(tmp_path: Path) -> None:
     with LogWriter.open(tmp_path, SIGNER) as log:
         assert [log.append(entry) for entry in entries(3)] == [0, 1, 2]
@@ -124,6 +141,8 @@ def test_a_torn_last_record_is_dropped(tmp_path: Path, cut: int) -> None:
     with LogWriter.open(tmp_path, SIGNER) as log:
         assert log.pending_entries == (b"entry 0",)
         assert log.append(b"entry 1") == 1
+    with LogWriter.open(tmp_path, SIGNER) as log:  # what was torn is not in between
+        assert log.pending_entries == tuple(entries(2))
         assert log.publish().root == root(2)
 
 
@@ -163,6 +182,14 @@ def test_a_missing_file_is_refused(tmp_path: Path, path: str) -> None:
     write(tmp_path, 3)
     (tmp_path / path).unlink()
     with pytest.raises(LedgerError):
+        LogWriter.open(tmp_path, SIGNER)
+
+
+def test_a_changed_tile_far_from_the_entries_is_refused_too(tmp_path: Path) -> None:
+    """The root of the first 256 entries: nothing but the checkpoint tells that it changed."""
+    write(tmp_path, 300)
+    (tmp_path / "tile" / "1" / "000.p" / "1").write_bytes(bytes(32))
+    with pytest.raises(LedgerError, match="root"):
         LogWriter.open(tmp_path, SIGNER)
 
 

@@ -23,7 +23,7 @@ def test_the_shipped_policy_holds_the_numbers_of_the_design() -> None:
     policy = default_policy()
     assert policy.rule == "default@1"
     prompts, credit = policy.prompts, policy.credit
-    assert (prompts.mean_gap_s, prompts.min_gap_s, prompts.kinds) == (300, 30, ("silent_capture",))
+    assert (prompts.mean_gap_s, prompts.min_gap_s, prompts.kinds) == (180, 30, ("silent_capture",))
     assert (prompts.capture_deadline_s, prompts.closing_prompt_within_s) == (60, 60)
     assert (credit.credit_hour_minutes, credit.lower95_share) == (45, 0.8)
     assert policy.decision.min_genuine_share == 0.8
@@ -39,7 +39,7 @@ def test_every_value_has_a_source_and_a_first_day() -> None:
 def test_the_digest_covers_values_dates_and_sources_but_no_layout() -> None:
     digest = default_policy().digest
     assert len(digest) == 64
-    assert load_policy(edited("value = 300,", "value = 301,")).digest != digest
+    assert load_policy(edited("value = 180,", "value = 181,")).digest != digest
     assert (
         load_policy(edited("valid_from = 2020-05-18", "valid_from = 2020-05-19")).digest != digest
     )
@@ -60,13 +60,13 @@ def test_the_digest_covers_values_dates_and_sources_but_no_layout() -> None:
         ("lower95_share = { value = 0.8", 'lower95_share = { value = "0.8"', "a number"),
         ('value = ["silent_capture"]', "value = []", "prompts.kinds"),
         ("present_captured = { value = 0.92", "present_captured = { value = 0.9", "add up to 1"),
-        ("value = 300, valid_from = 2020-05-18", 'value = 300, valid_from = "2020"', "a date"),
+        ("value = 180, valid_from = 2020-05-18", 'value = 180, valid_from = "2020"', "a date"),
         (
-            "value = 300, valid_from = 2020-05-18",
-            "value = 300, valid_from = 2020-05-18, valid_to = 2020-05-17",
+            "value = 180, valid_from = 2020-05-18",
+            "value = 180, valid_from = 2020-05-18, valid_to = 2020-05-17",
             "lies before",
         ),
-        ("value = 300, valid_from = 2020-05-18,", "value = 300,", "valid_from"),
+        ("value = 180, valid_from = 2020-05-18,", "value = 180,", "valid_from"),
         ('name = "default"', "name = 3", "name is 3"),
         ("[credit]", "[debit]", "debit"),
         ("[credit]", "[credit", "TOML"),

@@ -117,6 +117,13 @@ def test_a_photograph_of_the_learner_is_not_argued_away_by_more_matches() -> Non
     assert many.minutes[presented] > 0.7 * few.minutes[presented]
 
 
+def test_the_bound_never_lies_above_the_mean() -> None:
+    """Nearly every path may be full, and a few empty ones still lower the mean."""
+    short = lesson(*(check(t, log10_lr=2) for t in (0, 300, 600, 900)), duration_s=900)
+    found = presence(short, POLICY)
+    assert found.lower95_minutes == found.minutes[State.GENUINE] < 15
+
+
 def test_the_same_evidence_gives_the_same_figures() -> None:
     checks = [check(t, log10_lr=1.5) for t in (0.0, 500.0, 1200.0, 1800.0)]
     assert presence(lesson(*checks), POLICY) == presence(lesson(*checks[::-1]), POLICY)

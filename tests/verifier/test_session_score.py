@@ -129,6 +129,16 @@ def test_an_opening_and_a_closing_match_do_not_carry_the_time_between() -> None:
     assert score.verified_lower95_minutes < 0.5 * MINUTES
 
 
+def test_one_match_alone_is_never_accepted_without_a_person() -> None:
+    evidence = SessionEvidence(
+        session_id="s", planned_minutes=0.5, duration_s=30.0, checks=(matched(15.0, 3.0),)
+    )
+    score = score_session(evidence, POLICY)
+    assert score.authenticity > 0.95
+    assert score.decision is Decision.REVIEW
+    assert ReasonCode.TOO_FEW_CHECKS in overall(score)
+
+
 def test_where_errors_cost_nothing_more_than_a_review_everything_is_reviewed() -> None:
     evidence = SessionEvidence(
         session_id="s",

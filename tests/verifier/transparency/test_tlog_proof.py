@@ -45,6 +45,15 @@ def test_another_logs_key_is_refused() -> None:
         PROOF.verify(ENTRIES[3], other.verifier)
 
 
+def test_the_size_is_the_signed_one() -> None:
+    """A root that reaches further than the signed size proves nothing beyond it."""
+    short = Checkpoint(origin="log.example/a", size=4, root=root_of(LEAVES))
+    signed = sign_checkpoint(short, SIGNER).serialize()
+    path = inclusion_proof(nodes_of(LEAVES), 4, 5)
+    with pytest.raises(LedgerError, match="not in a tree of size 4"):
+        TlogProof(index=4, path=path, checkpoint=signed).verify(ENTRIES[4], SIGNER.verifier)
+
+
 def test_every_changed_byte_is_found() -> None:
     """Of this receipt no byte is free: each change breaks the format or the proof."""
     data = TlogProof(index=3, path=PROOF.path, checkpoint=SIGNED).serialize()

@@ -1,0 +1,22 @@
+"""What the tests of the pipelines share: one observer, since opening the networks takes time."""
+
+from pathlib import Path
+
+import pytest
+
+from models.installation import open_pack
+from models.observer import FaceObserver
+from pipelines.check import FrameChecker
+from verifier.comparison import DEFAULT_CALIBRATION
+
+
+@pytest.fixture(scope="session")
+def observer(models_cache: Path) -> FaceObserver:
+    """Open the default pack's networks."""
+    return FaceObserver(open_pack("default", models_cache))
+
+
+@pytest.fixture(scope="session")
+def checker(observer: FaceObserver) -> FrameChecker:
+    """Judge with the real networks under the default calibration."""
+    return FrameChecker(observer=observer, calibration=DEFAULT_CALIBRATION)

@@ -1,0 +1,194 @@
+"""A stage for lessons without weights: people are colours, and a fake observer knows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from models.image_decoder import encode_frame
+from pipelines.archive import Archive
+from pipelines.archive_verification import verify_archive
+from pipelines.check import FrameChecker
+from pipelines.clock import ManualClock
+from pipelines.keystore import KeyStore
+from pipelines.lesson import AnswerView, LessonResult, PromptView
+from pipelines.lesson_engine import LessonEngine
+from pipelines.private_files import load_or_create_signer
+from pipelines.template_store import EnrolledTemplate, TemplateStore
+from verifier.arrays import Float32Array, Pixels
+from verifier.comparison import Calibration, Template
+from verifier.enrolment import Anchor
+from verifier.observation import Box, FaceObservation, FrameObservation, HeadPose, QualityReason
+from verifier.policy import default_policy
+
+CONTRACT = "colours@1"
+STARTS = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+
+LEARNER_FACE, OTHER_FACE = "red", "blue"
+NOBODY, TWO_PEOPLE, BLURRED, UNCLEAR, NOT_A_PICTURE = "grey", "two", "blurred", "purple", "junk"
+
+_COLOURS = {
+    "red": (230, 20, 20),
+    "blue": (20, 20, 230),
+    "purple": (125, 20, 125),
+    "grey": (128, 128, 128),
+    "two": (230, 230, 20),
+    "blurred": (20, 230, 20),
+}
+CALIBRATION = Calibration(
+    name="colours",
+    contract_id=CONTRACT,
+    slope=4.0,
+    intercept=-2.0,
+    min_log10_lr=-2.0,
+    max_log10_lr=2.0,
+    cap_reason="a test",
+)
+
+
+def frame(who: str) -> bytes:
+    """Return a frame that shows ``who``."""
+    if who == NOT_A_PICTURE:
+        return b"not a picture"
+    return encode_frame(np.full((48, 64, 3), _COLOURS[who], np.uint8), quality=95)
+
+
+class ColourObserver:
+    """Sees people in colours; a `verifier.protocols.FaceObserver`."""
+
+    contract_id = CONTRACT
+
+    def observe(self, pixels: Pixels, *, embed: bool = True) -> FrameObservation:
+        """Observe the colour in the middle of the frame."""
+        colour = np.asarray(pixels[24, 32], np.int64)
+        who = min(_COLOURS, key=lambda name: int(np.abs(colour - _COLOURS[name]).sum()))
+        faces = {"grey": 0, "two": 2}.get(who, 1)
+        quality = (QualityReason.BLURRED,) if who == "blurred" else ()
+        vector = np.asarray(colour / 255, np.float32) if embed else None
+        return FrameObservation(
+            width_px=pixels.shape[1],
+            height_px=pixels.shape[0],
+            faces=tuple(face(vector, quality) for _ in range(faces)),
+        )
+
+
+def face(vector: Float32Array | None, quality: tuple[QualityReason, ...] = ()) -> FaceObservation:
+    """Return an upright face with this vector."""
+    return FaceObservation(
+        box_px=Box(x=10, y=10, w=20, h=24),
+        detection_score=0.9,
+        points_px=np.zeros((5, 2), np.float32),
+        mesh_px=np.zeros((468, 3), np.float32),
+        pose=HeadPose(yaw_deg=0, pitch_deg=0, roll_deg=0),
+        eye_openness=(0.3, 0.3),
+        mouth_openness=0.0,
+        sharpness=100.0,
+        brightness=0.5,
+        quality=quality,
+        embedding=vector,
+    )
+
+
+@dataclass(kw_only=True)
+class LessonStage:
+    """An engine, its clock and its archive, and the acts of a platform."""
+
+    folder: Path
+    clock: ManualClock
+    archive: Archive
+    keystore: KeyStore
+    templates: TemplateStore
+    engine: LessonEngine
+
+    @classmethod
+    def build(cls, folder: Path) -> "LessonStage":
+        """Set a stage in an empty folder."""
+        keystore = KeyStore.open(folder / "keys")
+        signer = load_or_create_signer(folder / "keys" / "signing.key", "test.example/log")
+        archive = Archive.open(
+            folder / "archive", authority="test", keystore=keystore, signer=signer
+        )
+        templates = TemplateStore(folder / "templates", keystore, authority="test")
+        clock = ManualClock(STARTS)
+        checker = FrameChecker(observer=ColourObserver(), calibration=CALIBRATION)
+        engine = LessonEngine(
+            checker=checker,
+            templates=templates,
+            archive=archive,
+            policy=default_policy(),
+            clock=clock,
+        )
+        return cls(
+            folder=folder,
+            clock=clock,
+            archive=archive,
+            keystore=keystore,
+            templates=templates,
+            engine=engine,
+        )
+
+    def enrol(self, learner_id: str, contract_id: str = CONTRACT) -> None:
+        """Store the template of the learner's face."""
+        vector = np.asarray(np.array(_COLOURS[LEARNER_FACE]) / 255, np.float32)
+        template = Template(contract_id=contract_id, vector=vector)
+        enrolled = EnrolledTemplate(
+            template=template, anchor=Anchor.OFFICER, enrolled_at=self.clock.now()
+        )
+        self.templates.store(learner_id, enrolled)
+
+    def open(self, learner_id: str = "learner-1", *, minutes: float = 45) -> str:
+        """Enrol a learner and open a session."""
+        self.enrol(learner_id)
+        return self.engine.open(
+            learner_id=learner_id,
+            class_id="class-1",
+            platform_id="platform-1",
+            planned_minutes=minutes,
+        )
+
+    def prompt(self, session_id: str) -> PromptView:
+        """Return the prompt that is open now."""
+        prompt = self.engine.poll(session_id)
+        assert prompt is not None
+        return prompt
+
+    def answer(self, session_id: str, prompt: PromptView, *who: str) -> AnswerView:
+        """Answer a prompt with frames."""
+        return self.engine.answer(
+            session_id,
+            prompt_id=prompt.prompt_id,
+            nonce=prompt.nonce,
+            frames=[frame(name) for name in who or (LEARNER_FACE,)],
+        )
+
+    def attend(self, session_id: str, *, minutes: float, who: Sequence[str] = ()) -> int:
+        """Let time pass second by second, answering every prompt; return how many there were."""
+        answered = 0
+        for _ in range(round(60 * minutes)):
+            while prompt := self.engine.poll(session_id):
+                self.answer(session_id, prompt, *who)
+                answered += 1
+            self.clock.advance(1)
+        return answered
+
+    def end(self, session_id: str, who: str | None = LEARNER_FACE) -> LessonResult:
+        """Announce the end, answer the closing prompt (or let it lapse), and close."""
+        while prompt := self.engine.poll(session_id):
+            self.answer(session_id, prompt)
+        self.engine.announce_end(session_id)
+        prompt_view = self.prompt(session_id)
+        if who is None:
+            self.clock.advance(61)
+        else:
+            self.answer(session_id, prompt_view, who)
+        return self.engine.close(session_id)
+
+    def finish(self) -> None:
+        """Verify the whole archive, as after every test that wrote to it."""
+        verifier = self.archive.verifier
+        self.archive.publish()
+        self.archive.close()
+        report = verify_archive(self.folder / "archive", verifier=verifier, keystore=self.keystore)
+        assert report.ok, report.problems

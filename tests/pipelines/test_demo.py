@@ -1,0 +1,98 @@
+"""The demo on real faces: four truths, whatever the order, the ids and the schedule."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from models.observer import FaceObserver
+from pipelines.archive_verification import verify_archive
+from pipelines.demo import MARKER, DemoRow, prepare_folder, run_demo
+from pipelines.keystore import KeyStore
+from pipelines.simulate.scenarios import LESSON_MINUTES
+from verifier.check import Outcome
+from verifier.comparison import DEFAULT_CALIBRATION
+from verifier.errors import InputError
+from verifier.session_score import Decision
+
+
+def by_key(rows: list[DemoRow]) -> dict[str, DemoRow]:
+    return {row.scenario.key: row for row in rows}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+def test_each_learner_gets_what_is_true(
+    seed: int, tmp_path: Path, observer: FaceObserver, demo_faces: dict[str, Path]
+) -> None:
+    """Order and ids are shuffled by the seed, the schedule by chance; the results stay."""
+    run = run_demo(
+        tmp_path / "demo",
+        observer=observer,
+        calibration=DEFAULT_CALIBRATION,
+        faces=demo_faces,
+        seed=seed,
+    )
+    verifier = run.archive.verifier
+    run.archive.close()
+    rows = by_key(list(run.rows))
+    assert_honest(rows["honest"])
+    for key in ("replaced", "walks_away"):
+        assert_half(rows[key])
+    assert_nothing(rows["uploaded"])
+    # After every ledger test, the whole chain.
+    report = verify_archive(
+        tmp_path / "demo" / "archive",
+        verifier=verifier,
+        keystore=KeyStore.open(tmp_path / "demo" / "keys"),
+    )
+    assert report.ok, report.problems
+
+
+def longest_gap_s(row: DemoRow) -> float:
+    """Return the longest stretch without a check; chance draws it, so laws are told by it."""
+    assert row.result is not None
+    times = [0.0, *(check.t for check in row.result.evidence.checks)]
+    return max(later - earlier for earlier, later in pairwise(times))
+
+
+def assert_honest(row: DemoRow) -> None:
+    """Credited with the whole lesson, unless chance left it unwatched for a quarter of an hour."""
+    assert row.result is not None
+    if longest_gap_s(row) < 15 * 60:
+        assert row.result.account.score.decision is Decision.ACCEPT
+    total_s = row.settlement.credited_s + row.settlement.pending_s
+    assert total_s == pytest.approx(60 * LESSON_MINUTES, abs=15)
+    assert {check.outcome for check in row.result.evidence.checks} == {Outcome.CAPTURED}
+    assert min(check.comparison_log10_lr or 0 for check in row.result.evidence.checks) >= 1
+
+
+def assert_half(row: DemoRow) -> None:
+    """Nothing credited, at most the true half pending, and minutes as near as checks allow."""
+    assert row.result is not None
+    truth_s, gap_s = 60 * row.scenario.truth_minutes, longest_gap_s(row)
+    assert row.result.account.score.decision is not Decision.ACCEPT
+    assert row.settlement.credited_s == 0
+    assert row.settlement.pending_s <= truth_s
+    assert row.settlement.verified_mean_s == pytest.approx(truth_s, abs=gap_s + 180)
+    assert row.settlement.verified_lower95_s <= truth_s + gap_s
+
+
+def assert_nothing(row: DemoRow) -> None:
+    assert row.result is None
+    assert row.settlement.claim.claimed_s == 60 * LESSON_MINUTES
+    assert row.settlement.credited_s == row.settlement.pending_s == 0
+    assert row.settlement.verified_mean_s == 0
+
+
+def test_a_folder_of_somebody_elses_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("ten years of work")
+    with pytest.raises(InputError, match="not a demo's output"):
+        prepare_folder(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "ten years of work"
+
+
+def test_an_earlier_demo_is_replaced(tmp_path: Path) -> None:
+    prepare_folder(tmp_path / "demo")
+    (tmp_path / "demo" / "report.html").write_text("old")
+    prepare_folder(tmp_path / "demo")
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == [MARKER]

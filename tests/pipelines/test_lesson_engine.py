@@ -1,0 +1,328 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.lesson import LessonResult
+from tests.pipelines.lesson_stage import (
+    BLURRED,
+    LEARNER_FACE,
+    NOBODY,
+    NOT_A_PICTURE,
+    OTHER_FACE,
+    TWO_PEOPLE,
+    UNCLEAR,
+    LessonStage,
+)
+from verifier.answer import AnswerReason
+from verifier.check import Outcome
+from verifier.errors import (
+    ContractMismatchError,
+    LedgerError,
+    ProtocolError,
+    UnknownSubjectError,
+)
+from verifier.prompt import Judgement, PromptOrigin
+from verifier.schedule import IssuedPrompt, SchedulePromise, verify_schedule
+from verifier.session import SessionPhase
+from verifier.session_score import Decision
+from verifier.transparency.base64_text import from_base64
+from verifier.transparency.leaf import Leaf
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[LessonStage]:
+    """Set a stage, and verify every byte of its archive afterwards."""
+    built = LessonStage.build(tmp_path)
+    yield built
+    built.finish()
+
+
+def leaves(stage: LessonStage) -> list[Leaf]:
+    size = stage.archive.checkpoint.size
+    return [Leaf.parse(stage.archive.reader.entry(index, size)) for index in range(size)]
+
+
+def prompts_until_one_is_due(stage: LessonStage, session_id: str) -> None:
+    """Pass the opening check and wait for the first scheduled prompt."""
+    stage.answer(session_id, stage.prompt(session_id))
+    while stage.engine.poll(session_id) is None:
+        stage.clock.advance(1)
+
+
+class TestAWholeLesson:
+    def test_the_learner_who_stays_is_credited_with_the_time_between_first_and_last_check(
+        self, stage: LessonStage
+    ) -> None:
+        session_id = stage.open()
+        stage.attend(session_id, minutes=45)
+        result = stage.end(session_id)
+        assert result.state.phase is SessionPhase.CLOSED
+        assert result.account.score.decision is Decision.ACCEPT
+        assert result.account.credit.credited_s == 45 * 60
+        assert result.account.credit.pending_s == 0
+
+    def test_somebody_else_half_way_leaves_nothing_credited(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        stage.attend(session_id, minutes=30)
+        stage.attend(session_id, minutes=30, who=[OTHER_FACE])
+        result = stage.end(session_id, OTHER_FACE)
+        assert result.account.score.decision is not Decision.ACCEPT
+        assert result.account.credit.credited_s == 0
+        assert 0 < result.account.credit.pending_s <= 30 * 60
+
+    def test_an_empty_chair_half_way_is_reviewed_and_not_accused(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        stage.attend(session_id, minutes=30)
+        stage.attend(session_id, minutes=30, who=[NOBODY])
+        result = stage.end(session_id, None)
+        assert result.account.score.decision is Decision.REVIEW
+        assert result.account.credit.credited_s == 0
+        assert result.evidence.checks[-1].outcome is Outcome.NO_RESPONSE
+
+    def test_a_session_that_never_begins_earns_nothing(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        stage.clock.advance(45 * 60)
+        result = stage.engine.close(session_id)
+        assert result.state.phase is SessionPhase.ABANDONED
+        assert result.account.credit.credited_s == result.account.credit.pending_s == 0
+        assert result.account.score.verified_lower95_minutes == 0
+
+    def test_answers_earn_only_time_that_passed(self, stage: LessonStage) -> None:
+        session_id = stage.open(minutes=10_000)
+        stage.answer(session_id, stage.prompt(session_id))
+        result = stage.end(session_id)
+        assert result.account.credit.credited_s + result.account.credit.pending_s == 0
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("who", "judgement", "reason", "outcome"),
+        [
+            ([LEARNER_FACE], Judgement.PASS, AnswerReason.CONFIRMED, Outcome.CAPTURED),
+            ([OTHER_FACE], Judgement.REFER, AnswerReason.UNDER_REVIEW, Outcome.CAPTURED),
+            ([UNCLEAR], Judgement.RETRY, AnswerReason.NOT_SURE, Outcome.CAPTURED),
+            ([NOBODY], Judgement.RETRY, AnswerReason.NOBODY_SEEN, Outcome.NO_FACE),
+            ([TWO_PEOPLE], Judgement.RETRY, AnswerReason.SEVERAL_PEOPLE, Outcome.MULTIPLE_FACES),
+            ([BLURRED], Judgement.RETRY, AnswerReason.PICTURE_POOR, Outcome.CAPTURED),
+            ([NOT_A_PICTURE], Judgement.RETRY, AnswerReason.PICTURE_UNREADABLE, Outcome.UNREADABLE),
+            # Mixed answers: the worst frame speaks.
+            ([LEARNER_FACE, OTHER_FACE], Judgement.REFER, AnswerReason.UNDER_REVIEW,
+             Outcome.CAPTURED),
+            ([LEARNER_FACE, TWO_PEOPLE], Judgement.RETRY, AnswerReason.SEVERAL_PEOPLE,
+             Outcome.MULTIPLE_FACES),
+            # A frame that failed to decode, or shows nobody, takes nothing from a good one.
+            ([NOT_A_PICTURE, LEARNER_FACE], Judgement.PASS, AnswerReason.CONFIRMED,
+             Outcome.CAPTURED),
+            ([NOBODY, LEARNER_FACE], Judgement.PASS, AnswerReason.CONFIRMED, Outcome.CAPTURED),
+        ],
+    )  # fmt: skip
+    def test_what_frames_show_decides_the_answer(
+        self,
+        stage: LessonStage,
+        who: list[str],
+        judgement: Judgement,
+        reason: AnswerReason,
+        outcome: Outcome,
+    ) -> None:
+        session_id = stage.open()
+        view = stage.answer(session_id, stage.prompt(session_id), *who)
+        assert (view.judgement, view.reason) == (judgement, reason)
+        result = stage.engine.close(session_id)
+        assert result.evidence.checks[0].outcome is outcome
+
+    def test_an_answer_without_frames_is_unreadable(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        prompt = stage.prompt(session_id)
+        view = stage.engine.answer(
+            session_id, prompt_id=prompt.prompt_id, nonce=prompt.nonce, frames=[]
+        )
+        assert view.reason is AnswerReason.PICTURE_UNREADABLE
+
+    def test_inconclusive_three_times_is_a_miss(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        prompts_until_one_is_due(stage, session_id)
+        for _ in range(3):
+            stage.answer(session_id, stage.prompt(session_id), BLURRED)
+        assert stage.engine.poll(session_id) is None
+        assert stage.engine.close(session_id).state.counts.missed == 1
+
+    def test_every_answer_is_in_the_log_before_it_is_acknowledged(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        for who in (NOT_A_PICTURE, NOBODY, LEARNER_FACE):
+            view = stage.answer(session_id, stage.prompt(session_id), who)
+            index = stage.archive.checkpoint.size - 1
+            assert stage.archive.receipt(index)
+            entry = stage.archive.reader.entry(index, index + 1)
+            assert Leaf.parse(entry).session_id == session_id
+            assert len(view.evidence_id) == 64
+
+    def test_the_archived_picture_is_the_one_that_was_judged(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        stage.answer(session_id, stage.prompt(session_id), OTHER_FACE)
+        stored = stage.archive.read_snapshot(stage.archive.checkpoint.size - 1)
+        assert stored.record["answer"] == "refer"
+        assert stored.record["anchor"] == "officer"
+        assert stored.image is not None
+
+
+class TestRefusals:
+    """What must not be judged is refused before anything is stored."""
+
+    @pytest.fixture
+    def session_id(self, stage: LessonStage) -> str:
+        return stage.open()
+
+    @pytest.fixture
+    def logged(self, stage: LessonStage, session_id: str) -> int:
+        """How much the log held before the attempt; checked again by each test."""
+        assert session_id
+        return stage.archive.checkpoint.size
+
+    def refused(self, stage: LessonStage, session_id: str, prompt_id: str, nonce: bytes) -> str:
+        with pytest.raises(ProtocolError) as caught:
+            stage.engine.answer(session_id, prompt_id=prompt_id, nonce=nonce, frames=[])
+        return caught.value.code
+
+    def test_a_wrong_nonce(self, stage: LessonStage, session_id: str, logged: int) -> None:
+        prompt = stage.prompt(session_id)
+        assert self.refused(stage, session_id, prompt.prompt_id, bytes(16)) == "wrong_nonce"
+        assert stage.archive.checkpoint.size == logged
+
+    def test_an_answer_too_late(self, stage: LessonStage, session_id: str, logged: int) -> None:
+        prompt = stage.prompt(session_id)
+        stage.clock.advance(61)
+        code = self.refused(stage, session_id, prompt.prompt_id, prompt.nonce)
+        assert code == "deadline_passed"
+        assert stage.archive.checkpoint.size == logged
+
+    def test_the_same_answer_twice(self, stage: LessonStage, session_id: str) -> None:
+        prompt = stage.prompt(session_id)
+        stage.answer(session_id, prompt)
+        logged = stage.archive.checkpoint.size
+        code = self.refused(stage, session_id, prompt.prompt_id, prompt.nonce)
+        assert code == "prompt_already_resolved"
+        assert stage.archive.checkpoint.size == logged
+
+    def test_the_nonce_of_an_earlier_attempt(self, stage: LessonStage, session_id: str) -> None:
+        first = stage.prompt(session_id)
+        stage.answer(session_id, first, BLURRED)
+        assert self.refused(stage, session_id, first.prompt_id, first.nonce) == "wrong_nonce"
+
+    def test_another_sessions_prompt(self, stage: LessonStage, session_id: str) -> None:
+        other = stage.open("learner-2")
+        prompt = stage.prompt(other)
+        with pytest.raises(UnknownSubjectError, match="no prompt with that id"):
+            stage.answer(session_id, prompt)
+
+    def test_an_unknown_session(self, stage: LessonStage) -> None:
+        with pytest.raises(UnknownSubjectError, match="no session"):
+            stage.engine.poll("nobody")
+
+    def test_an_unknown_learner(self, stage: LessonStage) -> None:
+        with pytest.raises(UnknownSubjectError, match="not enrolled"):
+            stage.engine.open(
+                learner_id="nobody", class_id="c", platform_id="p", planned_minutes=45
+            )
+        assert stage.archive.checkpoint.size == 0
+
+    def test_a_template_of_another_contract(self, stage: LessonStage) -> None:
+        stage.enrol("learner-3", contract_id="other@1")
+        with pytest.raises(ContractMismatchError, match="other@1"):
+            stage.engine.open(
+                learner_id="learner-3", class_id="c", platform_id="p", planned_minutes=45
+            )
+
+    def test_the_end_of_a_lesson_that_never_began(
+        self, stage: LessonStage, session_id: str
+    ) -> None:
+        with pytest.raises(ProtocolError) as caught:
+            stage.engine.announce_end(session_id)
+        assert caught.value.code == "not_running"
+
+    def test_an_answer_the_disk_refuses_leaves_the_prompt_open(
+        self, stage: LessonStage, session_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prompt = stage.prompt(session_id)
+
+        def refuse(**_: object) -> None:
+            raise LedgerError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.archive, "append_snapshot", refuse)
+            with pytest.raises(LedgerError, match="full"):
+                stage.answer(session_id, prompt)
+        assert stage.prompt(session_id).prompt_id == prompt.prompt_id
+        assert stage.answer(session_id, prompt).judgement is Judgement.PASS
+
+
+class TestTheLogAlone:
+    """What an auditor finds in the log, without the engine."""
+
+    @pytest.fixture
+    def result(self, stage: LessonStage) -> LessonResult:
+        session_id = stage.open()
+        stage.attend(session_id, minutes=45)
+        return stage.end(session_id)
+
+    def test_the_schedule_follows_from_commitment_secret_and_checkpoint(
+        self, stage: LessonStage, result: LessonResult
+    ) -> None:
+        opened, closed = leaves(stage)[result.opened_index], leaves(stage)[result.closed_index]
+        promise = SchedulePromise(
+            secret=from_base64(str(closed.facts["schedule_secret"])),
+            header=result.promise.header,
+            committed=from_base64(str(opened.facts["schedule_commitment"])),
+            checkpoint_root=result.promise.checkpoint_root,
+        )
+        issued = [
+            IssuedPrompt(
+                index=prompt.planned_index or 0,
+                kind=prompt.kind.value,
+                issued_s=result.state.offset_s(prompt.issued_at),
+            )
+            for prompt in result.state.prompts
+            if prompt.origin is PromptOrigin.SCHEDULED
+        ]
+        assert verify_schedule(promise, issued, ended_s=45 * 60).ok
+        assert verify_schedule(promise, issued[1:], ended_s=45 * 60).missing == (0,)
+
+    def test_closing_counts_show_an_omission(
+        self, stage: LessonStage, result: LessonResult
+    ) -> None:
+        own = [leaf for leaf in leaves(stage) if leaf.session_id == result.state.session_id]
+        assert [leaf.sequence for leaf in own] == list(range(len(own)))
+        facts = own[-1].facts
+        assert facts["prompts_issued"] == result.state.counts.issued
+        assert (facts["first_index"], facts["last_index"]) == (0, len(own) - 2)
+
+    def test_a_missed_prompt_has_a_leaf_of_its_own(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        prompts_until_one_is_due(stage, session_id)
+        stage.clock.advance(61)
+        stage.engine.poll(session_id)
+        stage.engine.close(session_id)
+        assert "prompt_missed" in [leaf.kind for leaf in leaves(stage)]
+
+    def test_sessions_of_a_learner_and_class_are_numbered_without_gaps(
+        self, stage: LessonStage
+    ) -> None:
+        for learner in ("a", "a", "b", "a"):
+            stage.engine.close(stage.open(learner))
+        opened = [leaf for leaf in leaves(stage) if leaf.kind == "session_opened"]
+        assert [leaf.facts["session_number"] for leaf in opened] == [0, 1, 0, 2]
+
+    def test_nothing_in_it_names_a_learner_or_tells_a_score(
+        self, stage: LessonStage, result: LessonResult
+    ) -> None:
+        entries = b"".join(leaf.serialize() for leaf in leaves(stage))
+        assert result.state.learner_id.encode() not in entries
+        assert b"log10_lr" not in entries
+        assert b"authenticity" not in entries
+
+    def test_future_prompts_stay_inside(self, stage: LessonStage, result: LessonResult) -> None:
+        session_id = stage.open("learner-9")
+        shown = repr(stage.prompt(session_id)) + repr(stage.engine)
+        assert "offset_s" not in shown
+        assert "secret" not in shown
+        assert result.promise.secret.hex() not in shown
