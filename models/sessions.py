@@ -5,16 +5,18 @@ so nobody can swap the file between the check and the use.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Final, TypeAlias
-
-import onnxruntime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from models.installed_pack import InstalledPack
 from verifier.arrays import Float32Array
 from verifier.errors import ModelUnavailableError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 # The one dimension that may change from call to call without costing speed.
 _BATCH: Final = "n"
@@ -78,7 +80,7 @@ class OnnxSession:
             ]
             for port in self._general.get_inputs()
         }
-        self._by_size: dict[_Sizes, onnxruntime.InferenceSession] = {(): self._general}
+        self._by_size: dict[_Sizes, InferenceSession] = {(): self._general}
         self._lock = Lock()
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Float32Array]) -> list[Float32Array]:
@@ -87,7 +89,7 @@ class OnnxSession:
         results: list[Float32Array] = session.run(list(outputs), dict(inputs))
         return results
 
-    def _session_for(self, inputs: Mapping[str, Float32Array]) -> onnxruntime.InferenceSession:
+    def _session_for(self, inputs: Mapping[str, Float32Array]) -> "InferenceSession":
         sizes = tuple(
             (dimension, inputs[name].shape[axis])
             for name, free in self._free.items()
@@ -99,7 +101,21 @@ class OnnxSession:
             return self._by_size.get(sizes, self._general)
 
 
-def _build(model: bytes, threads: int, sizes: _Sizes) -> onnxruntime.InferenceSession:
+def quiet_runtime() -> Any:
+    """Import ONNX Runtime so that it reports to nobody, and return it.
+
+    From 1.29 on it lays a device id into the user's cache folder and sends its maker which models
+    are opened, unless this variable is set before the first import. So nothing else here may
+    import it, and the import cannot stand at the top of the file.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # noqa: PLC0415  # see above
+
+    return onnxruntime
+
+
+def _build(model: bytes, threads: int, sizes: _Sizes) -> "InferenceSession":
+    onnxruntime = quiet_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

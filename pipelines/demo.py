@@ -112,7 +112,9 @@ class _Stage:
             policy=default_policy(),
             clock=self.clock,
         )
-        self._enroller = Enroller(checker=checker, templates=templates, clock=self.clock)
+        self._enroller = Enroller(
+            checker=checker, templates=templates, archive=archive, clock=self.clock
+        )
         self._rng, self._say = rng, say
 
     def play(self, scenario: Scenario) -> DemoRow:

@@ -77,6 +77,19 @@ class KeyStore:
         locator = self._locator(learner_id, record_class)
         if not locator.exists():
             self._create(locator, record_class)
+        return self.find(learner_id, record_class)
+
+    def find(self, learner_id: str, record_class: RecordClass) -> tuple[str, bytes]:
+        """Return the id and data key of a learner and class; nothing is made.
+
+        Raises
+        ------
+        UnknownSubjectError
+            If there is no such key: destroyed, or never here.
+        """
+        locator = self._locator(learner_id, record_class)
+        if not locator.exists():
+            raise UnknownSubjectError("there is no data key of this learner and class")
         key_id = _read_locator(locator)
         return key_id, self._unwrap(key_id, record_class)
 

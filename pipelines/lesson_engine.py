@@ -24,6 +24,7 @@ from pipelines.template_store import TemplateStore
 from verifier import session as acts
 from verifier.claim import SessionAccount
 from verifier.credit import credit
+from verifier.enrolment import Anchor
 from verifier.errors import UnknownSubjectError
 from verifier.policy import Policy
 from verifier.prompt import PromptKind, PromptOrigin
@@ -89,7 +90,7 @@ class LessonEngine:
             parameters=_parameters(self.policy),
             opened_at=self.clock.now(),
         )
-        opened, promise = self._promise(header, assurance, planned_minutes)
+        opened, promise = self._promise(header, enrolled.anchor, assurance, planned_minutes)
         due = iter(
             PlannedPrompts(
                 seed=seed(promise.secret, promise.committed, promise.checkpoint_root),
@@ -194,7 +195,11 @@ class LessonEngine:
         return result
 
     def _promise(
-        self, header: ScheduleHeader, assurance: Assurance, planned_minutes: float
+        self,
+        header: ScheduleHeader,
+        anchor: Anchor,
+        assurance: Assurance,
+        planned_minutes: float,
     ) -> tuple[ArchivedSnapshot, SchedulePromise]:
         """Put the commitment to a fresh secret under a checkpoint, before anything follows."""
         secret = secrets.token_bytes(32)
@@ -205,6 +210,7 @@ class LessonEngine:
             "session_opened",
             at=header.opened_at,
             facts={
+                "anchor": anchor.value,
                 "class_id": header.class_id,
                 "policy": self.policy.rule,
                 "schedule_commitment": to_base64(committed),

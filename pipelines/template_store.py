@@ -88,7 +88,11 @@ class TemplateStore:
         WrongKeyError, LedgerError
             If key or file are not what was stored.
         """
-        key_id, key = self._keystore.key_for(learner_id, RecordClass.FACE_EVIDENCE)
+        try:
+            # To look somebody up must not leave a key behind.
+            key_id, key = self._keystore.find(learner_id, RecordClass.FACE_EVIDENCE)
+        except UnknownSubjectError as error:
+            raise UnknownSubjectError("this learner is not enrolled") from error
         context = self._context(learner_id, key_id, key, contract_id)
         path = self._path(context.learner)
         if not path.is_file():

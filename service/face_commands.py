@@ -138,7 +138,8 @@ def _compare(
         Template(contract_id=observer.contract_id, vector=_vector(faces[0]))
         for faces in seen.values()
     )
-    return compare(enrolled, shown, DEFAULT_CALIBRATION), reasons
+    result = compare(enrolled, shown, DEFAULT_CALIBRATION)
+    return result.of_unfit_face() if reasons else result, reasons
 
 
 def _reasons(name: str, faces: Sequence[FaceObservation]) -> list[str]:

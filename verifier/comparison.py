@@ -7,7 +7,7 @@ which contract. Start with `compare`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -148,6 +148,12 @@ class ComparisonResult:
             contract=calibration.contract_id,
             calibration=calibration.name,
         )
+
+    def of_unfit_face(self) -> "ComparisonResult":
+        """Return the result where a face was unfit: bad light never makes it somebody else's."""
+        if self.outcome is not ComparisonOutcome.NO_MATCH:
+            return self
+        return replace(self, outcome=ComparisonOutcome.INCONCLUSIVE)
 
     def to_json(self) -> dict[str, Any]:
         """Return the public format of ``compare``; numbers rounded to four decimals."""

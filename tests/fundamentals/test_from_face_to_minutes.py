@@ -73,7 +73,7 @@ def test_1_two_faces_become_one_number() -> None:
 def test_2_a_score_becomes_a_likelihood_ratio() -> None:
     """A ratio: how often the same person brings this score, against how often another does.
 
-    It holds for one network. A ratio of 1 (logarithm 0) says nothing; 10 to 1
+    A calibration knows it, for one network. A ratio of 1 (logarithm 0) says nothing; 10 to 1
     (logarithm 1) is a decade for the learner, 1 to 10 (-1) a decade against.
     """
     assert CALIBRATION.log10_lr(0.40) == pytest.approx(0)

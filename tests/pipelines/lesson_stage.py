@@ -60,8 +60,12 @@ class ColourObserver:
 
     contract_id = CONTRACT
 
+    def __init__(self) -> None:
+        self.frames_seen = 0
+
     def observe(self, pixels: Pixels, *, embed: bool = True) -> FrameObservation:
         """Observe the colour in the middle of the frame."""
+        self.frames_seen += 1
         colour = np.asarray(pixels[24, 32], np.int64)
         who = min(_COLOURS, key=lambda name: int(np.abs(colour - _COLOURS[name]).sum()))
         faces = {"grey": 0, "two": 2}.get(who, 1)

@@ -1,17 +1,20 @@
 """Enrolment: a reference that live frames confirm, and nothing stored otherwise."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipelines.archive import Archive
+from pipelines.archive_verification import verify_archive
 from pipelines.check import FrameChecker
 from pipelines.clock import ManualClock
 from pipelines.enrolment import Enroller
 from pipelines.keystore import KeyStore
+from pipelines.private_files import load_or_create_signer
 from pipelines.template_store import EnrolledTemplate, TemplateStore
 from tests.fakes import (
     ALONE,
@@ -29,11 +32,13 @@ from tests.fakes import (
     frame,
     vector_at,
 )
+from tests.generated_images import jpeg, picture
 from tests.portrait_pictures import frames_of, shrunk, side_by_side
 from verifier.comparison import DEFAULT_CALIBRATION
 from verifier.enrolment import Anchor, Refusal, RefusalCode
 from verifier.errors import ContractMismatchError, UnknownSubjectError, UnreadableImageError
 from verifier.observation import FrameObservation, QualityReason
+from verifier.transparency.leaf import Leaf
 
 LEARNER = "500101199001011234"
 NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
@@ -46,15 +51,21 @@ class Desk:
 
     folder: Path
     templates: TemplateStore
+    archive: Archive
 
     def enroller(self, checker: FrameChecker) -> Enroller:
         """Return an enroller that judges with ``checker``."""
-        return Enroller(checker=checker, templates=self.templates, clock=ManualClock(NOW))
+        return Enroller(
+            checker=checker,
+            templates=self.templates,
+            archive=self.archive,
+            clock=ManualClock(NOW),
+        )
 
     def enrol(self, *script: FrameObservation) -> Refusal | EnrolledTemplate:
         """Enrol from a reference and live frames that show what the script says."""
         checker = FrameChecker(observer=ScriptedObserver(script), calibration=CALIBRATION)
-        live = [FRAME] * (len(script) - 1)
+        live = [jpeg(picture(seed=at)) for at in range(1, len(script))]
         return self.enroller(checker).enrol(
             LEARNER, reference=FRAME, live=live, anchor=Anchor.OFFICER
         )
@@ -68,17 +79,26 @@ class Desk:
         )
 
     def holds_nothing(self) -> bool:
-        """Whether no file at all was written."""
-        return not [path for path in self.folder.rglob("*") if path.is_file()]
+        """Whether no template was written, and the log knows of nothing."""
+        self.archive.publish()
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        return not files and self.archive.checkpoint.size == 0
 
 
 @pytest.fixture(name="desk")
-def make_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def make_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """Give a test its own store; flushing is skipped, content is what is tested."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
     keystore = KeyStore.open(tmp_path / "secrets")
     folder = tmp_path / "templates"
-    return Desk(folder=folder, templates=TemplateStore(folder, keystore, authority="chongqing"))
+    signer = load_or_create_signer(tmp_path / "secrets" / "signing.key", "test.example/log")
+    with Archive.open(
+        tmp_path / "archive", authority="chongqing", keystore=keystore, signer=signer
+    ) as archive:
+        templates = TemplateStore(folder, keystore, authority="chongqing")
+        yield Desk(folder=folder, templates=templates, archive=archive)
+    report = verify_archive(tmp_path / "archive", verifier=signer.verifier, keystore=keystore)
+    assert report.ok, report.problems
 
 
 def test_a_reference_that_two_live_frames_confirm_is_stored_as_returned(desk: Desk) -> None:
@@ -89,6 +109,24 @@ def test_a_reference_that_two_live_frames_confirm_is_stored_as_returned(desk: De
     stored = desk.templates.load(LEARNER, contract_id=CONTRACT)
     assert stored.template.vector.tolist() == REFERENCE.vector.tolist()
     assert (stored.anchor, stored.enrolled_at) == (Anchor.OFFICER, NOW)
+
+
+def test_an_enrolment_is_in_the_log_and_names_its_anchor_only(desk: Desk) -> None:
+    desk.enrol(ENROLLED, ALONE, ALONE)
+    entry = desk.archive.reader.entry(0, desk.archive.checkpoint.size)
+    leaf = Leaf.parse(entry)
+    assert (leaf.kind, dict(leaf.facts)) == ("enrolment", {"anchor": "officer"})
+    assert LEARNER.encode() not in entry
+    record = desk.archive.read_snapshot(0).record
+    assert record["comparison_log10_lr"] == [2.0, 2.0]
+
+
+def test_one_live_picture_sent_twice_is_one(desk: Desk) -> None:
+    checker = FrameChecker(observer=ScriptedObserver([ENROLLED, ALONE]), calibration=CALIBRATION)
+    refused = desk.enrol_portraits(checker, FRAME, [FRAME, FRAME])
+    assert isinstance(refused, Refusal)
+    assert refused.code is RefusalCode.TOO_FEW_LIVE_FRAMES
+    assert desk.holds_nothing()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from tests.pipelines.lesson_stage import (
     OTHER_FACE,
     TWO_PEOPLE,
     UNCLEAR,
+    ColourObserver,
     LessonStage,
+    frame,
 )
 from verifier.answer import AnswerReason
 from verifier.check import Outcome
@@ -48,6 +50,12 @@ def prompts_until_one_is_due(stage: LessonStage, session_id: str) -> None:
     stage.answer(session_id, stage.prompt(session_id))
     while stage.engine.poll(session_id) is None:
         stage.clock.advance(1)
+
+
+def frames_seen(stage: LessonStage) -> int:
+    observer = stage.engine.checker.observer
+    assert isinstance(observer, ColourObserver)
+    return observer.frames_seen
 
 
 class TestAWholeLesson:
@@ -180,8 +188,12 @@ class TestRefusals:
         return stage.archive.checkpoint.size
 
     def refused(self, stage: LessonStage, session_id: str, prompt_id: str, nonce: bytes) -> str:
+        seen = frames_seen(stage)
         with pytest.raises(ProtocolError) as caught:
-            stage.engine.answer(session_id, prompt_id=prompt_id, nonce=nonce, frames=[])
+            stage.engine.answer(
+                session_id, prompt_id=prompt_id, nonce=nonce, frames=[frame(LEARNER_FACE)]
+            )
+        assert frames_seen(stage) == seen
         return caught.value.code
 
     def test_a_wrong_nonce(self, stage: LessonStage, session_id: str, logged: int) -> None:

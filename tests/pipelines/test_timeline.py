@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,20 @@ def test_each_state_has_one_area_of_its_colour_and_share() -> None:
     assert [size(area) for area in areas[2:]] == [0.0, 0.0, 0.0]
 
 
+def test_states_stand_on_each_other_and_fill_the_height() -> None:
+    """A quarter genuine below, three quarters absent above: nothing hides behind another."""
+    genuine, absent, *_ = drawn(replace(data(), probabilities=SHARED), "polygon")
+    assert (min(heights(absent)), max(heights(absent))) == (28, 28 + 48)
+    assert (min(heights(genuine)), max(heights(genuine))) == (28 + 48, 28 + 64)
+
+
+SHARED = np.tile([0.25, 0.75, 0.0, 0.0, 0.0], (4, 1))
+
+
+def heights(polygon: ET.Element) -> list[float]:
+    return [float(pair.split(",")[1]) for pair in polygon.get("points", "").split()]
+
+
 def size(polygon: ET.Element) -> float:
     """Return the area of a polygon, in square units of the picture (shoelace formula)."""
     pairs = [pair.split(",") for pair in polygon.get("points", "").split()]
@@ -119,8 +134,9 @@ def test_the_colour_of_a_check(outcome: Outcome, log10_lr: float | None, colour:
 
 
 def test_a_tick_every_quarter_of_an_hour() -> None:
-    ticks = [text.text for text in drawn(data(), "text") if text.get("class") == "tick"]
-    assert ticks == ["0 min", "15 min", "30 min", "45 min", "60 min"]
+    ticks = [text for text in drawn(data(), "text") if text.get("class") == "tick"]
+    assert [tick.text for tick in ticks] == ["0 min", "15 min", "30 min", "45 min", "60 min"]
+    assert [number(tick, "x") for tick in ticks] == np.linspace(LEFT, RIGHT, 5).tolist()
 
 
 @given(

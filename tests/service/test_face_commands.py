@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -264,8 +265,12 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 def test_a_file_longer_than_any_picture_is_not_read_to_its_end(save: Save) -> None:
     path = save("long.jpg", b"\xff\xd8\xff")
     with path.open("r+b") as file:
-        file.truncate(1 << 34)  # sparse: nothing is written
+        file.truncate(64 << 20)  # sparse: nothing is written
+    tracemalloc.start()
     said = call("inspect", "--json", path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 40 << 20
     assert (said.code, said.json()["error"]["code"]) == (2, "too_many_bytes")
 
 
