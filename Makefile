@@ -46,7 +46,8 @@ $(VENV)/.python-ready:
 
 $(VENV)/.runtime-ready: requirements/runtime.txt pyproject.toml $(VENV)/.python-ready
 	$(PIP) install --quiet --require-hashes -r requirements/runtime.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@# setuptools warns of editable installs as such; nothing a newcomer should have to read.
+	PYTHONWARNINGS=ignore $(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.test-ready: requirements/test.txt $(VENV)/.runtime-ready

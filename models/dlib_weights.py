@@ -272,8 +272,10 @@ class _Reader:
 
     def _dimensions(self) -> tuple[int, int, int, int]:
         samples, channels, rows, columns = (self.integer() for _ in range(4))
-        if min(samples, channels, rows, columns) < 0:
-            self.fail(f"a tensor of shape {(samples, channels, rows, columns)}")
+        shape = (samples, channels, rows, columns)
+        # With only some of them zero the others could say anything: no bytes would be missed.
+        if min(shape) < 0 or (0 in shape and any(shape)):
+            self.fail(f"a tensor of shape {shape}")
         return samples, channels, rows, columns
 
     def tensor(self) -> Float32Array:

@@ -168,6 +168,11 @@ def _explain(artefact: PinnedArtefact, code: int, lines: Iterable[str]) -> str:
             f"{what}: the index offers sha256 {got[1][:12]}, wanted {artefact.sha256[:12]}; "
             "nothing was kept"
         )
+    if "(from versions: none)" in text:
+        return (
+            f"{what}: pip reached no package index, or it lacks this package: "
+            "check the network and pip's index setting"
+        )
     tail = " | ".join(_last_lines(text))
     return f"{what}: pip could not fetch it (exit {code}): {tail or 'it said nothing'}"
 

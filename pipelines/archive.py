@@ -15,7 +15,8 @@ an object that nothing names; its second name under ``incoming`` lets the next o
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from pipelines.sealed_object import SealedObject, seal_object
 from pipelines.sealing import SealContext, learner_reference
 from pipelines.stored_evidence import (
     StoredEvidence,
+    hide,
     object_path,
     open_evidence,
     read_object,
@@ -42,6 +44,7 @@ from verifier.transparency.commitment import Opening, commit, fresh_blinding
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash
 from verifier.transparency.note import NoteSigner, NoteVerifier
+from verifier.transparency.tile_paths import bundles_of, decode_bundle
 
 DEFAULT_CONTRACT = "none"  # a record without a picture was judged under no model contract
 
@@ -151,6 +154,7 @@ class Archive:
         assurance: str,
         at: datetime,
         contract: str,
+        console: Mapping[str, JSONValue] | None = None,
         purpose: str = "attendance",
         record_class: RecordClass = RecordClass.FACE_EVIDENCE,
     ) -> ArchivedSnapshot:
@@ -170,6 +174,8 @@ class Archive:
             ``frame`` or ``platform``.
         at
             Server time, timezone-aware.
+        console
+            Numbers that no receipt may disclose: encrypted inside the record, for reviewers.
 
         Raises
         ------
@@ -187,6 +193,7 @@ class Archive:
                 assurance=assurance,
             ),
             private=record,
+            console=console,
             image=image,
             pixels_sha256=pixels_sha256.hex(),
             learner_id=learner_id,
@@ -202,6 +209,7 @@ class Archive:
         at: datetime,
         facts: Mapping[str, JSONValue],
         private: Mapping[str, JSONValue] | None = None,
+        console: Mapping[str, JSONValue] | None = None,
         learner_id: str | None = None,
         session_id: str | None = None,
         sequence: int | None = None,
@@ -220,6 +228,8 @@ class Archive:
         private
             Sealed, and committed to; needs ``learner_id``, whose key seals it. None: the leaf
             has neither commitment nor object.
+        console
+            As in ``append_snapshot``; goes with ``private`` only.
         learner_id
             The leaf then carries the learner's keyed reference, never the id.
 
@@ -241,6 +251,7 @@ class Archive:
         return self._append(
             leaf=leaf,
             private=private,
+            console=console,
             image=None,
             pixels_sha256=None,
             learner_id=learner_id,
@@ -248,6 +259,15 @@ class Archive:
             purpose=purpose,
             contract=contract,
         )
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Return every leaf from the first on, the pending ones too."""
+        return _leaves_of(self._log)
+
+    def reference_of(self, learner_id: str, record_class: RecordClass) -> str:
+        """Return the name under which leaves of this class know a learner; makes a key at need."""
+        _, key = self._keystore.key_for(learner_id, record_class)
+        return learner_reference(key, learner_id)
 
     def publish(self) -> Checkpoint:
         """Put everything pending under a new signed checkpoint; errors as ``LogWriter``."""
@@ -291,6 +311,7 @@ class Archive:
         *,
         leaf: Leaf,
         private: Mapping[str, JSONValue] | None,
+        console: Mapping[str, JSONValue] | None,
         image: bytes | None,
         pixels_sha256: str | None,
         learner_id: str | None,
@@ -318,7 +339,7 @@ class Archive:
         sealed, opening = seal_object(
             key=key,
             context=context,
-            record=private,
+            record=private if console is None else hide(private, console, key, context),
             blinding=fresh_blinding(),
             image=image,
             pixels_sha256=pixels_sha256,
@@ -334,7 +355,9 @@ class Archive:
         committed.serialize()  # a leaf that the log would refuse must not leave an object behind
         draft = self._store_object(digest, data)
         archived = self._append_leaf(committed)
-        draft.unlink()
+        # The leaf is acknowledged: a second name that stays goes when the archive is next opened.
+        with suppress(OSError):
+            draft.unlink()
         return archived
 
     def _append_leaf(self, leaf: Leaf) -> ArchivedSnapshot:
@@ -374,7 +397,11 @@ def _remove_unnamed_objects(folder: Path, log: LogWriter) -> None:
 
 def _named_objects(log: LogWriter) -> set[str]:
     """Return the digest of every object that a leaf names, published or pending."""
-    size = log.checkpoint.size
-    published = (log.reader.entry(index, size) for index in range(size))
-    leaves = (Leaf.parse(entry) for entry in (*published, *log.pending_entries))
-    return {leaf.object_sha256 for leaf in leaves if leaf.object_sha256 is not None}
+    digests = (leaf.object_sha256 for leaf in _leaves_of(log))
+    return {digest for digest in digests if digest is not None}
+
+
+def _leaves_of(log: LogWriter) -> Iterator[Leaf]:
+    for bundle in bundles_of(log.checkpoint.size):
+        yield from map(Leaf.parse, decode_bundle(log.reader.tile(bundle)))
+    yield from map(Leaf.parse, log.pending_entries)

@@ -2,15 +2,19 @@
 
 Of a folder every byte of every file is accounted for: what can be derived (tiles, bundles) is
 derived from the entries and compared, what cannot (checkpoint, journal, objects) carries a
-signature or a digest. A file that nothing explains is a problem too.
+signature or a digest. A file that nothing explains is a problem too. Whoever kept the archive may
+have put anything there: what is not an ordinary file is reported, and never followed or read.
 """
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.image_decoder import decode_image
+from pipelines.durable_files import as_ledger_error, read_ordinary
 from pipelines.keystore import KeyStore
 from pipelines.log_reader import LogReader
 from pipelines.sealed_object import SealedObject
@@ -36,6 +40,11 @@ from verifier.transparency.tile_paths import (
     tiles_of,
 )
 
+_FOLDER = re.compile(  # where an archive has folders; no file has one of these names
+    r"log|log/drafts|log/tile(/(entries|[0-9]{1,2})(/x[0-9]{3}){0,6}(/[0-9]{3}\.p)?)?"
+    r"|objects(/[0-9a-f]{2})?|incoming"
+)
+
 
 @dataclass(slots=True, kw_only=True)
 class VerificationReport:
@@ -43,7 +52,7 @@ class VerificationReport:
 
     entries: int = 0
     objects: int = 0
-    pending: int = 0  # acknowledged entries that no checkpoint holds yet
+    pending: int = 0  # acknowledged entries that no checkpoint holds yet: nothing proves them
     opened: int = 0  # objects decrypted and checked
     forgotten: int = 0  # objects whose key was destroyed: no fault
     key_from_archive: bool = False
@@ -111,15 +120,11 @@ class _FolderCheck:
 
     def __init__(self, folder: Path, keystore: KeyStore | None) -> None:
         self._folder, self._keystore = folder, keystore
-        self._log = LogReader(folder / "log")
         self._report = VerificationReport()
-        self._unexplained = set(_files_below(folder))
+        self._unexplained = set(self._survey())
+        self._log = _OrdinaryLog(folder / "log", frozenset(self._unexplained))
 
     def run(self, verifier: NoteVerifier | None) -> VerificationReport:
-        for path in sorted(self._unexplained):
-            if (self._folder / path).is_symlink() or not (self._folder / path).is_file():
-                self._complain(f"{path}: not an ordinary file")
-                self._unexplained.discard(path)  # never followed, never read
         try:
             checkpoint = self._check_checkpoint(verifier)
             published = self._read_entries(checkpoint)
@@ -132,6 +137,20 @@ class _FolderCheck:
         self._check_leaves([*published, *pending])
         self._check_rest()
         return self._report
+
+    def _survey(self, folder: str = "") -> Iterator[str]:
+        """Yield every ordinary file; report whatever else is there."""
+        try:
+            for found in sorted(os.scandir(self._folder / folder), key=lambda found: found.name):
+                path = folder + found.name
+                if found.is_file(follow_symlinks=False):
+                    yield path
+                elif found.is_dir(follow_symlinks=False) and _FOLDER.fullmatch(path):
+                    yield from self._survey(f"{path}/")
+                else:
+                    self._complain(f"{path}: neither an ordinary file nor a folder of an archive")
+        except OSError as error:
+            self._complain(f"{folder or '.'}: cannot be read: {error.strerror}")
 
     def _check_checkpoint(self, verifier: NoteVerifier | None) -> Checkpoint:
         self._unexplained -= {"log/checkpoint", "log/log.vkey"}
@@ -185,12 +204,10 @@ class _FolderCheck:
         for path in sorted(p for p in self._unexplained if p.startswith("log/tile/")):
             self._unexplained.discard(path)
             try:
-                expected = derived.content(parse_tile_path(path.removeprefix("log/")))
+                if self._bytes(path) != derived.content(parse_tile_path(path.removeprefix("log/"))):
+                    self._complain(f"{path}: does not follow from the entries")
             except VerifierError as error:
                 self._complain(f"{path}: {error}")
-                continue
-            if self._bytes(path) != expected:
-                self._complain(f"{path}: does not follow from the entries")
 
     def _check_leaves(self, entries: Sequence[bytes]) -> None:
         for index, entry in enumerate(entries):
@@ -228,7 +245,8 @@ class _FolderCheck:
         self._report.opened += 1
 
     def _check_rest(self) -> None:
-        if "log/lock" in self._unexplained and not self._bytes("log/lock"):
+        lock = self._folder / "log" / "lock"
+        if "log/lock" in self._unexplained and not lock.lstat().st_size:
             self._unexplained.discard("log/lock")
         for path in sorted(self._unexplained):
             reason = "nothing refers to it"
@@ -237,10 +255,25 @@ class _FolderCheck:
             self._complain(f"{path}: {reason}")
 
     def _bytes(self, path: str) -> bytes:
-        return (self._folder / path).read_bytes()
+        with as_ledger_error("cannot be read"):
+            return read_ordinary(self._folder / path)
 
     def _complain(self, problem: str) -> None:
-        self._report.problems.append(problem)
+        # A file's name may hold what a terminal obeys, or what no encoding can write.
+        self._report.problems.append(problem if problem.isprintable() else ascii(problem)[1:-1])
+
+
+class _OrdinaryLog(LogReader):
+    """A log of which only the files of a survey are there."""
+
+    def __init__(self, folder: Path, survey: frozenset[str]) -> None:
+        super().__init__(folder)
+        self._survey = survey
+
+    def read(self, path: str) -> bytes:
+        if f"{self.folder.name}/{path}" not in self._survey:
+            raise LedgerError(f"{path} is missing")
+        return super().read(path)
 
 
 class _DerivedTiles:
@@ -273,10 +306,3 @@ def _verify_object(receipt: Receipt, leaf: Leaf, stored_object: bytes) -> None:
     opening = receipt.opening
     if opening is not None and opening.ciphertext_sha256 != sealed.ciphertext_sha256:
         raise LedgerError("the commitment was made to another ciphertext")
-
-
-def _files_below(folder: Path) -> Iterator[str]:
-    """Yield everything that is not a folder, links included, relative to ``folder``."""
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not path.is_dir():
-            yield path.relative_to(folder).as_posix()

@@ -7,7 +7,35 @@ would report success the second time.
 
 import os
 import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from verifier.errors import LedgerError
+
+
+@contextmanager
+def as_ledger_error(failed: str) -> Iterator[None]:
+    """Let what the disk refuses leave as ``LedgerError``: what ``failed``, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise LedgerError(f"{failed}: {error.strerror or type(error).__name__}") from error
+
+
+def read_ordinary(path: Path) -> bytes:
+    """Return the bytes of an ordinary file; a link is not followed, a pipe not waited for.
+
+    Raises
+    ------
+    OSError
+        If it is anything else, missing, or may not be read.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(None, "not an ordinary file")
+        return file.read()
 
 
 def make_folder(folder: Path, mode: int = 0o755) -> None:
@@ -93,3 +121,7 @@ def shred_file(path: Path) -> None:
         os.close(descriptor)
     path.unlink()
     flush_folder(path.parent)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -70,11 +70,13 @@ class ArchivedCheck:
 class Lesson:
     """One lesson in progress: the session as a value, and what must not leave the engine."""
 
-    state: SessionState
-    enrolled: EnrolledTemplate
+    state: SessionState = field(repr=False)
+    enrolled: EnrolledTemplate = field(repr=False)
     assurance: Assurance
     planned_minutes: float
-    promise: SchedulePromise
+    expires_at: datetime
+    checkpoint_size: int  # of the checkpoint that the schedule follows from
+    promise: SchedulePromise = field(repr=False)
     due: Iterator[PlannedPrompt] = field(repr=False)
     next_planned: PlannedPrompt = field(repr=False)
     opened_index: int
@@ -86,6 +88,11 @@ class Lesson:
         """Return the next scheduled prompt and move on to the one after it."""
         planned, self.next_planned = self.next_planned, next(self.due)
         return planned
+
+    def skip_until(self, offset_s: float) -> None:
+        """Let go of what was due before ``offset_s``: the lesson had not begun."""
+        while self.next_planned.offset_s < offset_s:
+            self.take_planned()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,23 @@
 
 Nothing that a caller asserts earns credit: neither its clock, nor a duration, nor that a lesson
 took place. Only answers to prompts that the engine itself issued do, judged by the engine, on
-the engine's clock. Start with `LessonEngine.open`.
+the engine's clock. A prompt goes out when it is due, whether or not anybody asks: not polling
+buys no silence, only misses. Start with `LessonEngine.open`.
 """
 
+import math
+import re
 import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import RLock
+from typing import Final
 
-from pipelines.archive import Archive, ArchivedSnapshot
-from pipelines.check import CheckedFrames, FrameChecker
+from pipelines.archive import Archive
+from pipelines.check import FrameChecker
+from pipelines.keystore import RecordClass
 from pipelines.lesson import (
     AnswerView,
     ArchivedCheck,
@@ -20,16 +27,17 @@ from pipelines.lesson import (
     LessonResult,
     PromptView,
 )
-from pipelines.template_store import TemplateStore
+from pipelines.lesson_records import LessonRecords
+from pipelines.template_store import EnrolledTemplate, TemplateStore
 from verifier import session as acts
 from verifier.claim import SessionAccount
 from verifier.credit import credit
-from verifier.enrolment import Anchor
-from verifier.errors import UnknownSubjectError
+from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 from verifier.policy import Policy
 from verifier.prompt import PromptKind, PromptOrigin
 from verifier.protocols import Clock
 from verifier.schedule import (
+    PlannedPrompt,
     PlannedPrompts,
     ScheduleHeader,
     ScheduleParameters,
@@ -38,16 +46,23 @@ from verifier.schedule import (
     seed,
 )
 from verifier.session import SessionPhase, SessionState
-from verifier.session_score import SessionScore, score_session
-from verifier.transparency.base64_text import to_base64
-from verifier.transparency.canonical_json import JSONValue
+from verifier.session_score import score_session
 
-NONCE_BYTES = 16
+NONCE_BYTES: Final = 16
+LONGEST_LESSON_MINUTES: Final = 24 * 60
+MOST_FRAMES: Final = 24
+LARGEST_ANSWER_BYTES: Final = 3 << 20
+
+_IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}")
+_LONGEST_LEARNER_ID: Final = 128
 
 
 @dataclass(kw_only=True)
 class LessonEngine:
-    """Holds the lessons in progress and whatever judges, stores and times them."""
+    """Holds the lessons in progress and whatever judges, stores and times them.
+
+    Safe to call from several threads; acts are done one after another.
+    """
 
     checker: FrameChecker
     templates: TemplateStore
@@ -55,7 +70,23 @@ class LessonEngine:
     policy: Policy
     clock: Clock
     _lessons: dict[str, Lesson] = field(default_factory=dict, init=False, repr=False)
-    _sessions_held: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
+    _finished: dict[str, LessonResult] = field(default_factory=dict, init=False, repr=False)
+    # By the learner's keyed reference and the class: how many sessions the log knows.
+    _sessions_held: Counter[tuple[str, str]] = field(init=False, repr=False)
+    _records: LessonRecords = field(init=False, repr=False)
+    _lock: RLock = field(default_factory=RLock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._records = LessonRecords(
+            archive=self.archive,
+            contract=self.checker.observer.contract_id,
+            calibration=self.checker.calibration.name,
+        )
+        self._sessions_held = Counter(
+            (leaf.learner or "", str(leaf.facts["class_id"]))
+            for leaf in self.archive.leaves()
+            if leaf.kind == "session_opened"
+        )
 
     def open(
         self,
@@ -69,299 +100,322 @@ class LessonEngine:
         """Open a session and return its id.
 
         1. The learner is enrolled under the contract in use.
-        2. A fresh secret is committed to, bound to everything the session is.
-        3. The commitment is in the log, under a signed checkpoint.
-        4. Only then does the schedule follow, from secret and checkpoint.
+        2. A session of the same learner that is still open is abandoned: nobody attends two
+           lessons at once, and a platform that crashed must not lock its learners out.
+        3. A fresh secret is committed to, bound to everything the session is.
+        4. The commitment is in the log, under a signed checkpoint.
+        5. Only then does the schedule follow, from secret and checkpoint.
 
         Raises
         ------
+        InputError
+            If an id or ``planned_minutes`` is not what it should be.
         UnknownSubjectError
             If the learner is not enrolled.
         ContractMismatchError
             If the template was made under another contract.
         """
-        enrolled = self.templates.load(learner_id, contract_id=self.checker.observer.contract_id)
-        header = ScheduleHeader(
-            session_id=secrets.token_hex(16),
-            learner_id=learner_id,
-            class_id=class_id,
-            platform_id=platform_id,
-            policy_digest=self.policy.digest,
-            parameters=_parameters(self.policy),
-            opened_at=self.clock.now(),
-        )
-        opened, promise = self._promise(header, enrolled.anchor, assurance, planned_minutes)
-        due = iter(
-            PlannedPrompts(
-                seed=seed(promise.secret, promise.committed, promise.checkpoint_root),
-                parameters=header.parameters,
+        _require_ids(learner_id, class_id=class_id, platform_id=platform_id)
+        _require_minutes(planned_minutes)
+        with self._lock:
+            enrolled = self.templates.load(
+                learner_id, contract_id=self.checker.observer.contract_id
             )
-        )
-        self._lessons[header.session_id] = Lesson(
-            state=acts.open_session(
-                session_id=header.session_id,
+            self._abandon_sessions_of(learner_id)
+            header = ScheduleHeader(
+                session_id=secrets.token_hex(16),
                 learner_id=learner_id,
                 class_id=class_id,
                 platform_id=platform_id,
-                policy=self.policy,
-                at=self.clock.now(),
-            ),
-            enrolled=enrolled,
-            assurance=assurance,
-            planned_minutes=planned_minutes,
-            promise=promise,
-            next_planned=next(due),
-            due=due,
-            opened_index=opened.index,
-            last_index=opened.index,
-        )
-        return header.session_id
+                policy_digest=self.policy.digest,
+                parameters=_parameters(self.policy),
+                opened_at=self.clock.now(),
+            )
+            lesson = self._begin(header, enrolled, assurance, planned_minutes)
+            self._lessons[header.session_id] = lesson
+            return header.session_id
 
     def poll(self, session_id: str) -> PromptView | None:
-        """Return the prompt that waits for an answer now, issuing one that is due; or None."""
-        lesson = self._lesson(session_id)
-        self._expire(lesson)
-        if lesson.state.open_prompt is None:
-            self._issue_due(lesson)
-        prompt = lesson.state.open_prompt
-        return None if prompt is None else PromptView.of(prompt)
+        """Return the prompt that waits for an answer now, or None.
+
+        Raises
+        ------
+        UnknownSubjectError
+            If there is no such session.
+        ProtocolError
+            ``session_over`` if it was abandoned, for example past its time.
+        """
+        with self._lock:
+            lesson = self._lesson(session_id)
+            self._catch_up(lesson)
+            self._issue_at_the_ends(lesson)
+            prompt = lesson.state.open_prompt
+            return None if prompt is None else PromptView.of(prompt)
 
     def answer(
         self, session_id: str, *, prompt_id: str, nonce: bytes, frames: Sequence[bytes]
     ) -> AnswerView:
         """Judge the frames sent in answer to a prompt.
 
-        1. The prompt is open, of this session, in time, and the nonce is the last one issued.
-        2. The frames are judged.
-        3. The evidence is durable in archive and log.
-        4. Only then does the session know of the answer.
+        1. The frames are bytes, not too many, not too large.
+        2. The prompt is open, of this session, in time, and the nonce is the last one issued.
+        3. The frames are judged.
+        4. The evidence is durable in archive and log.
+        5. Only then does the session know of the answer.
 
         Raises
         ------
-        UnknownSubjectError, ProtocolError
-            If step 1 fails; nothing was judged and nothing stored.
+        InputError, UnknownSubjectError, ProtocolError
+            If step 1 or 2 fails; nothing was judged and nothing stored.
         LedgerError
-            If step 3 fails; the prompt is still open.
+            If step 4 fails; the prompt is still open.
         """
-        lesson = self._lesson(session_id)
-        now = self.clock.now()
-        begun = acts.begin_upload(lesson.state, prompt_id=prompt_id, nonce=nonce, at=now)
-        checked = self.checker.check(frames, lesson.enrolled.template)
-        answered = acts.answer(
-            begun,
-            prompt_id=prompt_id,
-            nonce=nonce,
-            at=now,
-            judgement=checked.judged.judgement,
-            check=checked.judged.check,
-            retry_nonce=secrets.token_bytes(NONCE_BYTES),
-        )
-        archived = self._archive_answer(lesson, answered, prompt_id, checked)
-        lesson.state = answered
-        return AnswerView(
-            judgement=checked.judged.judgement,
-            reason=checked.judged.reason,
-            quality=checked.judged.quality,
-            evidence_id=archived.evidence_id,
-        )
+        _require_frames(frames)
+        if not isinstance(nonce, bytes):
+            raise InputError(f"the nonce is {type(nonce).__name__}; bytes were wanted")
+        with self._lock:
+            lesson = self._lesson(session_id)
+            now = self.clock.now()
+            begun = acts.begin_upload(lesson.state, prompt_id=prompt_id, nonce=nonce, at=now)
+            checked = self.checker.check(frames, lesson.enrolled.template)
+            judged = checked.judged
+            answered = acts.answer(
+                begun,
+                prompt_id=prompt_id,
+                nonce=nonce,
+                at=now,
+                judgement=judged.judgement,
+                check=judged.check,
+                retry_nonce=secrets.token_bytes(NONCE_BYTES),
+            )
+            archived, check = self._records.answered(lesson, answered, prompt_id, checked)
+            if lesson.state.phase is SessionPhase.OPENING is not answered.phase:
+                lesson.skip_until(answered.offset_s(now))
+            lesson.state = answered
+            lesson.archived.append(
+                ArchivedCheck(
+                    index=archived.index,
+                    evidence_id=archived.evidence_id,
+                    at_s=check.t,
+                    judgement=judged.judgement,
+                    has_picture=checked.picture is not None,
+                )
+            )
+            return AnswerView(
+                judgement=judged.judgement,
+                reason=judged.reason,
+                quality=judged.quality,
+                evidence_id=archived.evidence_id,
+            )
 
     def announce_end(self, session_id: str) -> None:
         """Hear from the platform that the lesson is over; a closing prompt follows.
 
         Raises
         ------
+        UnknownSubjectError
+            If there is no such session.
         ProtocolError
-            ``not_running`` if the session never began, was paused or is over.
+            ``not_running`` if the session never began, ``session_over`` if it is over.
         """
-        lesson = self._lesson(session_id)
-        self._expire(lesson)
-        lesson.state = acts.announce_end(lesson.state, at=self.clock.now())
+        with self._lock:
+            lesson = self._lesson(session_id)
+            self._catch_up(lesson)
+            lesson.state = acts.announce_end(lesson.state, at=self.clock.now())
 
     def close(self, session_id: str) -> LessonResult:
-        """End a session, score it, and put the closing leaf under a checkpoint.
+        """End a session, score it, put the closing leaf under a checkpoint; return the result.
 
-        One that cannot be closed, because it never began, or its closing prompt was never asked,
-        is abandoned: an open prompt counts as a miss.
+        One that cannot be closed, because it never began, or its closing prompt was never asked
+        or waits for an answer, is abandoned: an open prompt counts as a miss. Of a session that
+        was abandoned before, the result is returned once.
         """
-        lesson = self._lesson(session_id)
-        self._expire(lesson)
-        now = self.clock.now()
-        if lesson.state.phase is SessionPhase.ENDING and lesson.state.open_prompt is None:
-            lesson.state = acts.close(lesson.state, at=now)
-        else:
-            lesson.state = acts.abandon(lesson.state, at=now)
-        result = self._result(lesson)
-        del self._lessons[session_id]
-        return result
+        with self._lock:
+            if session_id in self._finished:
+                return self._finished.pop(session_id)
+            lesson = self._lesson(session_id)
+            self._catch_up(lesson)
+            state = lesson.state
+            asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
+            end = acts.close if asked and state.open_prompt is None else acts.abandon
+            return self._finish(lesson, end(state, at=self.clock.now()))
 
-    def _promise(
+    def _begin(
         self,
         header: ScheduleHeader,
-        anchor: Anchor,
+        enrolled: EnrolledTemplate,
         assurance: Assurance,
         planned_minutes: float,
-    ) -> tuple[ArchivedSnapshot, SchedulePromise]:
-        """Put the commitment to a fresh secret under a checkpoint, before anything follows."""
+    ) -> Lesson:
+        """Promise a schedule in the log, then derive it, then let the clock run."""
         secret = secrets.token_bytes(32)
         committed = commitment(secret, header)
-        held = (header.learner_id, header.class_id)
-        number = self._sessions_held[held]
-        opened = self.archive.append_record(
-            "session_opened",
-            at=header.opened_at,
-            facts={
-                "anchor": anchor.value,
-                "class_id": header.class_id,
-                "policy": self.policy.rule,
-                "schedule_commitment": to_base64(committed),
-                # Gap-free for a learner and class, so that a discarded session shows.
-                "session_number": number,
-            },
-            private={"header": header.to_record(), "planned_minutes": planned_minutes},
-            learner_id=header.learner_id,
-            session_id=header.session_id,
-            sequence=0,
-            assurance=assurance.value,
+        reference = self.archive.reference_of(header.learner_id, RecordClass.MONEY_FACTS)
+        held = (reference, header.class_id)
+        opened = self._records.opened(
+            header,
+            committed,
+            policy=self.policy.rule,
+            number=self._sessions_held[held],
+            anchor=enrolled.anchor,
+            assurance=assurance,
+            planned_minutes=planned_minutes,
         )
-        checkpoint = self.archive.publish()
         self._sessions_held[held] += 1
-        return opened, SchedulePromise(
-            secret=secret,
-            header=header,
-            committed=committed,
-            checkpoint_root=checkpoint.root,
+        checkpoint = self.archive.publish()
+        promise = SchedulePromise(
+            secret=secret, header=header, committed=committed, checkpoint_root=checkpoint.root
+        )
+        drawn = seed(secret, committed, checkpoint.root)
+        due = iter(PlannedPrompts(seed=drawn, parameters=header.parameters))
+        started_at = self.clock.now()
+        slack_s = self.policy.prompts.abandon_after_planned_s
+        return Lesson(
+            state=acts.open_session(
+                session_id=header.session_id,
+                learner_id=header.learner_id,
+                class_id=header.class_id,
+                platform_id=header.platform_id,
+                policy=self.policy,
+                at=started_at,
+            ),
+            enrolled=enrolled,
+            assurance=assurance,
+            planned_minutes=planned_minutes,
+            expires_at=started_at + timedelta(minutes=planned_minutes, seconds=slack_s),
+            checkpoint_size=checkpoint.size,
+            promise=promise,
+            next_planned=next(due),
+            due=due,
+            opened_index=opened.index,
+            last_index=opened.index,
         )
 
-    def _issue_due(self, lesson: Lesson) -> None:
-        """Issue the prompt that the session's phase and the clock call for, if any."""
-        state, now = lesson.state, self.clock.now()
-        if state.phase is SessionPhase.OPENING:
-            self._issue(lesson, PromptOrigin.OPENING)
-        elif state.phase is SessionPhase.ENDING:
-            if not any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts):
-                self._issue(lesson, PromptOrigin.CLOSING)
-        elif state.offset_s(now) >= lesson.next_planned.offset_s:
-            self._issue(lesson, PromptOrigin.SCHEDULED)
+    def _catch_up(self, lesson: Lesson) -> None:
+        """Let happen what fell due since somebody last asked, each at its own time."""
+        now = min(self.clock.now(), lesson.expires_at)
+        while True:
+            self._expire_prompt(lesson, now)
+            due_at = _due_at(lesson)
+            if due_at is None or due_at > now:
+                return
+            self._issue(lesson, PromptOrigin.SCHEDULED, at=due_at, planned=lesson.take_planned())
 
-    def _issue(self, lesson: Lesson, origin: PromptOrigin) -> None:
-        planned = lesson.take_planned() if origin is PromptOrigin.SCHEDULED else None
-        lesson.state = acts.issue_prompt(
+    def _expire_prompt(self, lesson: Lesson, now: datetime) -> None:
+        """Count an open prompt as missed when its time is up, and say so in the log."""
+        prompt = lesson.state.open_prompt
+        if prompt is None or now < prompt.closes_at:
+            return
+        at = max(prompt.closes_at, lesson.state.last_event_at)
+        expired = acts.expire(lesson.state, at=at)
+        self._records.missed(lesson, prompt, now=self.clock.now())
+        lesson.state = expired
+
+    def _issue_at_the_ends(self, lesson: Lesson) -> None:
+        """Issue the opening prompt, again if it was missed, or the closing one, once."""
+        state = lesson.state
+        if state.open_prompt is not None:
+            return
+        if state.phase is SessionPhase.OPENING:
+            self._issue(lesson, PromptOrigin.OPENING, at=self.clock.now())
+        asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
+        if state.phase is SessionPhase.ENDING and not asked:
+            self._issue(lesson, PromptOrigin.CLOSING, at=self.clock.now())
+
+    def _issue(
+        self,
+        lesson: Lesson,
+        origin: PromptOrigin,
+        *,
+        at: datetime,
+        planned: PlannedPrompt | None = None,
+    ) -> None:
+        issued = acts.issue_prompt(
             lesson.state,
             prompt_id=secrets.token_hex(16),
             nonce=secrets.token_bytes(NONCE_BYTES),
             kind=PromptKind(planned.kind) if planned else PromptKind.SILENT_CAPTURE,
             origin=origin,
-            at=self.clock.now(),
+            at=at,
             planned=planned,
         )
+        self._records.issued(lesson, issued.prompts[-1], now=self.clock.now())
+        lesson.state = issued
 
-    def _expire(self, lesson: Lesson) -> None:
-        """Count an open prompt as missed when its time is up, and say so in the log."""
-        before = lesson.state.open_prompt
-        state = acts.expire(lesson.state, at=self.clock.now())
-        if before is not None and state.open_prompt is None:
-            self._append_fact(lesson, "prompt_missed", {"prompt_id": before.prompt_id})
-        lesson.state = state
+    def _abandon_sessions_of(self, learner_id: str) -> None:
+        """Abandon what this learner left open, and whatever else has run out of time."""
+        for lesson in list(self._lessons.values()):
+            if lesson.state.learner_id == learner_id:
+                self._catch_up(lesson)
+                self._abandon(lesson)
+            else:
+                self._abandon_if_expired(lesson)
 
-    def _archive_answer(
-        self, lesson: Lesson, answered: SessionState, prompt_id: str, checked: CheckedFrames
-    ) -> ArchivedSnapshot:
-        """Keep the picture an answer stands on, or the bare finding where there is none."""
-        at, picture = answered.last_event_at, checked.picture
-        prompt = next(p for p in answered.prompts if p.prompt_id == prompt_id)
-        check = prompt.attempts[-1].check
-        private: dict[str, JSONValue] = {
-            "prompt_id": prompt_id,
-            "attempt": len(prompt.attempts),
-            "check": check.to_record(),
-            "answer": checked.judged.judgement.value,
-            "reason": checked.judged.reason.value,
-            "anchor": lesson.enrolled.anchor.value,
-            "calibration": self.checker.calibration.name,
-        }
-        if picture is None:
-            archived = self._append_fact(lesson, "answer_unreadable", {}, private)
-        else:
-            archived = self.archive.append_snapshot(
-                record=private,
-                image=picture.canonical_bytes,
-                pixels_sha256=picture.pixels_sha256,
-                learner_id=lesson.state.learner_id,
-                session_id=lesson.state.session_id,
-                sequence=lesson.sequence,
-                assurance=lesson.assurance.value,
-                at=at,
-                contract=self.checker.observer.contract_id,
-            )
-            lesson.sequence += 1
-            lesson.last_index = archived.index
-        self.archive.publish()
-        lesson.archived.append(
-            ArchivedCheck(
-                index=archived.index,
-                evidence_id=archived.evidence_id,
-                at_s=check.t,
-                judgement=checked.judged.judgement,
-                has_picture=picture is not None,
-            )
-        )
-        return archived
+    def _abandon_if_expired(self, lesson: Lesson) -> None:
+        if self.clock.now() >= lesson.expires_at:
+            self._catch_up(lesson)
+            self._abandon(lesson)
 
-    def _append_fact(
-        self,
-        lesson: Lesson,
-        kind: str,
-        facts: dict[str, JSONValue],
-        private: dict[str, JSONValue] | None = None,
-    ) -> ArchivedSnapshot:
-        archived = self.archive.append_record(
-            kind,
-            at=self.clock.now(),
-            facts=facts,
-            private=private,
-            learner_id=lesson.state.learner_id,
-            session_id=lesson.state.session_id,
-            sequence=lesson.sequence,
-            assurance=lesson.assurance.value,
-        )
-        lesson.sequence += 1
-        lesson.last_index = archived.index
-        return archived
+    def _abandon(self, lesson: Lesson) -> None:
+        at = max(min(self.clock.now(), lesson.expires_at), lesson.state.last_event_at)
+        result = self._finish(lesson, acts.abandon(lesson.state, at=at))
+        self._finished[result.state.session_id] = result
 
-    def _result(self, lesson: Lesson) -> LessonResult:
+    def _finish(self, lesson: Lesson, ended: SessionState) -> LessonResult:
+        """Score an ended session and record it; only then is the lesson let go."""
         evidence = acts.session_evidence(
-            lesson.state,
+            ended,
             planned_minutes=lesson.planned_minutes,
             policy=self.policy,
             model=self.checker.observer.contract_id,
         )
         score = score_session(evidence, self.policy)
-        earned = credit(
-            lesson.state.spans(),
-            decision=score.decision,
-            lower95_s=60 * score.verified_lower95_minutes,
-            rules=self.policy.credit,
+        account = SessionAccount(
+            session_id=ended.session_id,
+            learner_id=ended.learner_id,
+            class_id=ended.class_id,
+            started_at=ended.started_at,
+            ended_at=ended.last_event_at,
+            score=score,
+            credit=credit(
+                ended.spans(),
+                decision=score.decision,
+                lower95_s=60 * score.verified_lower95_minutes,
+                rules=self.policy.credit,
+            ),
         )
-        account = SessionAccount(session_id=evidence.session_id, score=score, credit=earned)
-        closed = self._append_fact(
-            lesson, "session_closed", _closing_facts(lesson), _closing_record(account, score)
-        )
-        self.archive.publish()
+        closed_index = self._records.closed(lesson, ended, account)
+        del self._lessons[ended.session_id]
         return LessonResult(
-            state=lesson.state,
+            state=ended,
             assurance=lesson.assurance,
             evidence=evidence,
             account=account,
             promise=lesson.promise,
             archived=tuple(lesson.archived),
             opened_index=lesson.opened_index,
-            closed_index=closed.index,
+            closed_index=closed_index,
         )
 
     def _lesson(self, session_id: str) -> Lesson:
+        """Return a lesson in progress, abandoning it first if its time has run out."""
+        if (lesson := self._lessons.get(session_id)) is not None:
+            self._abandon_if_expired(lesson)
+        if session_id in self._finished:
+            raise ProtocolError("session_over", "the session was abandoned; close returns it")
         if session_id not in self._lessons:
             raise UnknownSubjectError("no session with that id is in progress")
         return self._lessons[session_id]
+
+
+def _due_at(lesson: Lesson) -> datetime | None:
+    """Return when the next scheduled prompt goes out, or None while none can."""
+    state = lesson.state
+    if state.phase is not SessionPhase.RUNNING or state.open_prompt is not None:
+        return None
+    planned_at = state.started_at + timedelta(seconds=lesson.next_planned.offset_s)
+    # One prompt at a time: what fell due while another was open follows it at once.
+    return max(planned_at, state.last_event_at)
 
 
 def _parameters(policy: Policy) -> ScheduleParameters:
@@ -371,26 +425,29 @@ def _parameters(policy: Policy) -> ScheduleParameters:
     )
 
 
-def _closing_facts(lesson: Lesson) -> dict[str, JSONValue]:
-    """Return counts and range, so that an omission shows; and the secret, now that it is over."""
-    counts = lesson.state.counts
-    return {
-        "phase": lesson.state.phase.value,
-        "prompts_issued": counts.issued,
-        "prompts_answered": counts.answered,
-        "prompts_missed": counts.missed,
-        "prompts_added": counts.added,
-        "first_index": lesson.opened_index,
-        "last_index": lesson.last_index,
-        "schedule_secret": to_base64(lesson.promise.secret),
-    }
+def _require_ids(learner_id: str, *, class_id: str, platform_id: str) -> None:
+    if not isinstance(learner_id, str) or not 0 < len(learner_id) <= _LONGEST_LEARNER_ID:
+        raise InputError(f"learner_id is not a text of 1 to {_LONGEST_LEARNER_ID} characters")
+    # These stand in the public log for ever, so no free text.
+    for name, value in (("class_id", class_id), ("platform_id", platform_id)):
+        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+            raise InputError(f"{name} is not 1 to 64 letters, digits or any of . _ : -")
 
 
-def _closing_record(account: SessionAccount, score: SessionScore) -> dict[str, JSONValue]:
-    return {
-        "decision": score.decision.value,
-        "credited_s": account.credit.credited_s,
-        "pending_s": account.credit.pending_s,
-        "verified_mean_minutes": score.verified_mean_minutes,
-        "verified_lower95_minutes": score.verified_lower95_minutes,
-    }
+def _require_minutes(planned_minutes: float) -> None:
+    number = isinstance(planned_minutes, int | float) and not isinstance(planned_minutes, bool)
+    if not number or not math.isfinite(planned_minutes):
+        raise InputError("planned_minutes is not a finite number")
+    if not 0 < planned_minutes <= LONGEST_LESSON_MINUTES:
+        wanted = f"more than 0, at most {LONGEST_LESSON_MINUTES}"
+        raise InputError(f"planned_minutes is {planned_minutes}; {wanted} was wanted")
+
+
+def _require_frames(frames: Sequence[bytes]) -> None:
+    if not isinstance(frames, list | tuple) or not all(isinstance(f, bytes) for f in frames):
+        raise InputError("frames is not a list of bytes")
+    if len(frames) > MOST_FRAMES:
+        raise InputError(f"{len(frames)} frames in one answer; at most {MOST_FRAMES} were wanted")
+    size = sum(map(len, frames))
+    if size > LARGEST_ANSWER_BYTES:
+        raise InputError(f"{size} bytes in one answer; at most {LARGEST_ANSWER_BYTES} were wanted")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from pipelines.durable_files import as_ledger_error, read_ordinary
 from pipelines.pending_journal import PendingEntries, parse_journal
 from verifier.errors import InvalidRecordError, LedgerError
 from verifier.transparency.checkpoint import Checkpoint, open_checkpoint
@@ -37,7 +38,7 @@ class LogReader:
 
     def checkpoint_bytes(self) -> bytes:
         """Return the signed note; ``LedgerError`` if there is none."""
-        return self._read("checkpoint")
+        return self.read("checkpoint")
 
     def checkpoint(self, verifier: NoteVerifier) -> Checkpoint:
         """Return the checkpoint once ``verifier``'s signature has been checked."""
@@ -45,25 +46,26 @@ class LogReader:
 
     def own_vkey(self) -> str:
         """Return what the log says its key is; ``InvalidRecordError`` if it is not one line."""
-        text = self._read("log.vkey").decode("utf-8", "replace")
+        text = self.read("log.vkey").decode("utf-8", "replace")
         if not text.endswith("\n") or "\n" in text[:-1]:
             raise InvalidRecordError("log.vkey is not one line")
         return text[:-1]
 
     def pending(self) -> PendingEntries:
         """Return the entries that no checkpoint holds yet."""
-        return parse_journal(self._read("pending"))
+        return parse_journal(self.read("pending"))
 
+    @as_ledger_error("a tile cannot be read")
     def tile(self, tile: Tile) -> bytes:
         """Return one file of hashes or entries; ``LedgerError`` if it is missing."""
         if tile.width == TILE_WIDTH or (self.folder / tile.path).exists():
-            return self._read(tile.path)
+            return self.read(tile.path)
         # Partial tiles go when they are full; whoever still holds an older checkpoint gets the
         # same bytes out of the full one.
         full = replace(tile, width=TILE_WIDTH)
         if not (self.folder / full.path).exists():
             raise LedgerError(f"{tile.path} is missing")
-        data = self._read(full.path)
+        data = self.read(full.path)
         if tile.level is None:
             return encode_bundle(decode_bundle(data)[: tile.width])
         return data[: tile.width * DIGEST_BYTES]
@@ -98,8 +100,10 @@ class LogReader:
 
         return node
 
-    def _read(self, path: str) -> bytes:
-        try:
-            return (self.folder / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise LedgerError(f"{path} is missing") from error
+    def read(self, path: str) -> bytes:
+        """Return one file of the log; ``LedgerError`` if it is missing or cannot be read."""
+        with as_ledger_error(f"{path} cannot be read"):
+            try:
+                return read_ordinary(self.folder / path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise LedgerError(f"{path} is missing") from error

@@ -17,11 +17,11 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from pipelines.durable_files import make_folder, replace_file
+from pipelines.durable_files import as_ledger_error, make_folder, read_ordinary, replace_file
 from pipelines.log_reader import LogReader
 from pipelines.pending_journal import JournalWriter, PendingEntries, start_journal
 from verifier.errors import InvalidRecordError, LedgerError, WrongKeyError
@@ -47,12 +47,13 @@ class LogWriter:
         self._folder, self._drafts = folder, folder / "drafts"
         self._signer, self._lock = signer, lock
         self._mutex = threading.Lock()
-        self._failed = False
+        self._failed = self._closed = False
         self._checkpoint, pending = self._recover()
         self._first, self._entries = pending.first, list(pending.entries)
         self._journal = JournalWriter(folder / "pending", pending)
 
     @classmethod
+    @as_ledger_error("the log could not be opened")
     def open(cls, folder: Path, signer: NoteSigner) -> "LogWriter":
         """Open the log in ``folder``, starting an empty one where there is nothing.
 
@@ -62,25 +63,20 @@ class LogWriter:
         Raises
         ------
         LedgerError
-            If another writer holds the log, or its files do not match its checkpoint: then
-            nothing is ever signed on top of it.
+            If another writer holds the log, the disk refused, or its files do not match its
+            checkpoint: then nothing is ever signed on top of it.
         WrongKeyError
             If the log was signed by another key.
         """
         make_folder(folder / "drafts")
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise LedgerError("another writer has this log open") from error
-        try:
+            _take(lock)
             return cls(folder, signer, lock)
-        except InvalidRecordError as error:
+        except BaseException as error:
             os.close(lock)
-            raise LedgerError(f"a file of the log is damaged: {error}") from error
-        except BaseException:
-            os.close(lock)
+            if isinstance(error, InvalidRecordError):
+                raise LedgerError(f"a file of the log is damaged: {error}") from error
             raise
 
     def __enter__(self) -> "LogWriter":
@@ -95,9 +91,18 @@ class LogWriter:
         self.close()
 
     def close(self) -> None:
-        """Let go of the log; pending entries stay in the journal."""
-        self._journal.close()
-        os.close(self._lock)
+        """Let go of the log; pending entries stay in the journal. Never fails."""
+        with self._mutex:
+            if self._closed:
+                return
+            self._closed = True
+            # All that was acknowledged has been flushed, so an error here loses nothing.
+            try:
+                with suppress(OSError):
+                    self._journal.close()
+            finally:
+                with suppress(OSError):
+                    os.close(self._lock)
 
     @property
     def verifier(self) -> NoteVerifier:
@@ -152,7 +157,9 @@ class LogWriter:
             return self._checkpoint
 
     def require_usable(self) -> None:
-        """Raise ``LedgerError`` if an earlier failure made this writer unusable."""
+        """Raise ``LedgerError`` if this writer was closed, or an earlier failure ended it."""
+        if self._closed:
+            raise LedgerError("this log was closed; open it again")
         if self._failed:
             raise LedgerError("this log failed to reach the disk; open it again")
 
@@ -168,8 +175,10 @@ class LogWriter:
         self._write("checkpoint", sign_checkpoint(checkpoint, self._signer).serialize())
         self._checkpoint = checkpoint
         pending = self._start_journal(checkpoint.size)
-        self._journal.close()
+        # The new one first: whatever fails, `close` finds a journal that is open.
+        published = self._journal
         self._journal = JournalWriter(self._folder / "pending", pending)
+        published.close()
         self._first, self._entries = checkpoint.size, []
         for tile in filled:
             # The specification allows it once the full tile is there; what a crash leaves of
@@ -245,7 +254,7 @@ class LogWriter:
         # Tiles never change. One that is there before its time was left by a crash, and the
         # same entries give the same bytes; other bytes mean that somebody wrote another history.
         target = self._folder / tile.path
-        if target.exists() and target.read_bytes() != data:
+        if target.exists() and read_ordinary(target) != data:
             raise LedgerError(f"{tile.path} already holds something else")
         self._write(tile.path, data)
 
@@ -270,6 +279,13 @@ class LogWriter:
         finally:
             # Also where a signal broke in: memory and journal may then disagree.
             self._failed = not completed
+
+
+def _take(lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LedgerError("another writer has this log open") from error
 
 
 def _grow(

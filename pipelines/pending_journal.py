@@ -67,9 +67,13 @@ class JournalWriter:
     def __init__(self, path: Path, pending: PendingEntries) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._next = pending.end
-        if pending.torn_bytes:
-            os.ftruncate(self._descriptor, pending.intact_bytes)
-            os.fsync(self._descriptor)
+        try:
+            if pending.torn_bytes:
+                os.ftruncate(self._descriptor, pending.intact_bytes)
+                os.fsync(self._descriptor)
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, entry: bytes) -> int:
         """Write one entry, flush it, and return its index.

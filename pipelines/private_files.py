@@ -3,11 +3,12 @@
 import secrets
 from pathlib import Path
 
-from pipelines.durable_files import link_new, make_folder, write_new
-from verifier.errors import InputError
+from pipelines.durable_files import as_ledger_error, link_new, make_folder, read_ordinary, write_new
+from verifier.errors import InputError, LedgerError
 from verifier.transparency.note import NoteSigner
 
 
+@as_ledger_error("a secret could not be read or written")
 def load_or_create_secret(path: Path, make_text: str) -> str:
     """Return the text of the secret at ``path``, writing ``make_text`` there if it is absent.
 
@@ -15,6 +16,8 @@ def load_or_create_secret(path: Path, make_text: str) -> str:
     ------
     InputError
         If others than the owner may read the file.
+    LedgerError
+        If it is damaged, or the disk refused.
     """
     make_folder(path.parent, mode=0o700)
     if not path.exists():
@@ -27,7 +30,10 @@ def load_or_create_secret(path: Path, make_text: str) -> str:
             draft.unlink(missing_ok=True)
     if path.stat().st_mode & 0o077:
         raise InputError(f"{path.name} may be read by others; it must have mode 0600")
-    return path.read_text(encoding="utf-8").removesuffix("\n")
+    try:
+        return read_ordinary(path).decode("utf-8").removesuffix("\n")
+    except UnicodeDecodeError:  # not chained: it carries the bytes
+        raise LedgerError(f"{path.name} is damaged: it is not text") from None
 
 
 def load_or_create_signer(path: Path, origin: str) -> NoteSigner:

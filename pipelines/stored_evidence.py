@@ -5,14 +5,20 @@ Takes no lock; works beside a writer and on a copy.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.keystore import KeyStore, RecordClass
 from pipelines.log_reader import LogReader
 from pipelines.sealed_object import SealedObject
+from pipelines.sealing import SealContext, SealedPart, seal, unseal
 from verifier.errors import LedgerError, UnknownSubjectError
-from verifier.transparency.canonical_json import JSONValue
+from verifier.transparency.base64_text import from_base64, to_base64
+from verifier.transparency.canonical_json import (
+    JSONValue,
+    canonical_json,
+    parse_canonical_object,
+)
 from verifier.transparency.checkpoint import open_checkpoint
 from verifier.transparency.commitment import Opening, verify_commitment
 from verifier.transparency.leaf import Leaf
@@ -26,8 +32,46 @@ class StoredEvidence:
 
     leaf: Leaf
     record: Mapping[str, JSONValue]
-    image: bytes | None  # the bytes that were given to ``append_snapshot``
+    image: bytes | None = field(repr=False)  # the bytes that were given to ``append_snapshot``
     pixels_sha256: bytes | None  # what ``decode_image(image).pixels_sha256`` must be
+    console: Mapping[str, JSONValue] = field(default_factory=dict, repr=False)
+
+
+def hide(
+    record: Mapping[str, JSONValue],
+    console: Mapping[str, JSONValue],
+    key: bytes,
+    context: SealContext,
+) -> dict[str, JSONValue]:
+    """Return ``record`` with ``console`` inside, encrypted.
+
+    A receipt discloses the record, and scores told to a platform are a hill to climb; so what is
+    for reviewers only is committed to as ciphertext.
+    """
+    part = seal(key, canonical_json(console), context, _CONSOLE)
+    hidden: JSONValue = {
+        "ciphertext": to_base64(part.ciphertext),
+        "nonce": to_base64(part.nonce),
+    }
+    return {**record, _CONSOLE: hidden}
+
+
+_CONSOLE = "console"
+
+
+def _reveal(
+    record: Mapping[str, JSONValue], key: bytes, sealed: SealedObject
+) -> Mapping[str, JSONValue]:
+    hidden = record.get(_CONSOLE)
+    if hidden is None:
+        return {}
+    if not isinstance(hidden, Mapping):
+        raise LedgerError("a record's hidden part is no object")
+    nonce, ciphertext = hidden.get("nonce"), hidden.get("ciphertext")
+    if not isinstance(nonce, str) or not isinstance(ciphertext, str):
+        raise LedgerError("a record's hidden part lacks nonce or ciphertext")
+    part = SealedPart(nonce=from_base64(nonce), ciphertext=from_base64(ciphertext))
+    return parse_canonical_object(unseal(key, part, sealed.context, _CONSOLE, sealed.key_check))
 
 
 def object_path(folder: Path, digest: str) -> Path:
@@ -71,6 +115,7 @@ def open_evidence(leaf: Leaf, data: bytes, keystore: KeyStore) -> StoredEvidence
         leaf=leaf,
         record=opening.record,
         image=sealed.open_image(key),
+        console=_reveal(opening.record, key, sealed),
         pixels_sha256=None
         if opening.pixels_sha256 is None
         else bytes.fromhex(opening.pixels_sha256),

@@ -71,8 +71,16 @@ def _x(data: TimelineData, at_s: float) -> float:
 
 
 def _row_labels() -> list[str]:
-    rows = ((18, "真相 truth"), (62, "判断 judged"), (112, "核验 checks"), (134, "学时 credit"))
-    return [f'<text x="4" y="{y}" class="row">{text}</text>' for y, text in rows]
+    rows = (
+        (18, "真相", "truth"),
+        (62, "判断", "judged"),
+        (112, "核验", "checks"),
+        (134, "学时", "credit"),
+    )
+    return [
+        f'<text x="4" y="{y}" class="row">{chinese}<tspan class="en"> {english}</tspan></text>'
+        for y, chinese, english in rows
+    ]
 
 
 def _bar(data: TimelineData, start_s: float, end_s: float, *, y: int, colour: str) -> str:

@@ -165,6 +165,9 @@ def _print_report(report: VerificationReport) -> None:
     counts = f"{report.entries} entries, {report.pending} pending, {report.objects} objects"
     if report.opened or report.forgotten:
         counts += f", {report.opened} opened, {report.forgotten} forgotten"
+    if report.pending:
+        waiting = "1 entry waits" if report.pending == 1 else f"{report.pending} entries wait"
+        out.print(f"{waiting} for a checkpoint: acknowledged, but not proved yet")
     verdict = "OK" if report.ok else f"NOT OK: {len(report.problems)} problems"
     out.print(f"{verdict} ({counts})", markup=False)
 

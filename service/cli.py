@@ -1,10 +1,22 @@
 """``zhenxue``: the command line. Exit codes: 0 ok, 1 negative outcome, 2 bad input."""
 
+import io
+import sys
+
 import typer
 
 from service import demo_commands, face_commands, models_commands
 from service.archive_commands import archive_app
 from service.log_commands import log_app
+
+
+def main() -> None:
+    """Run the command line; a terminal that lacks a character shows a question mark for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    app()
+
 
 app = typer.Typer(
     name="zhenxue",
@@ -22,4 +34,4 @@ app.command("demo")(demo_commands.demo)
 
 
 if __name__ == "__main__":
-    app()
+    main()

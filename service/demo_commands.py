@@ -11,13 +11,13 @@ from rich.table import Table
 
 from models.installation import install
 from models.observer import FaceObserver
-from models.packs import load_packs
+from models.packs import find_pack
 from pipelines.archive_verification import verify_receipt
 from pipelines.demo import DemoRow, DemoRun, prepare_folder, run_demo
 from pipelines.portraits import fetch_portraits
 from pipelines.report import ReceiptFacts, top_reasons, write_report
 from service.console_output import ExitCode, out, progress_bars, reports_errors
-from service.settings import Settings
+from service.settings import read_settings
 from verifier.claim import SETTLEMENT_TEXT
 from verifier.comparison import DEFAULT_CALIBRATION
 from verifier.errors import LedgerError
@@ -30,14 +30,16 @@ def demo(
         Path, typer.Option("--out", help="Folder for the output; an earlier demo is replaced.")
     ] = Path("demo-out"),
     seed: Annotated[
-        int | None, typer.Option(help="Repeats who comes first and every frame; random if absent.")
+        int | None,
+        typer.Option(help="Fixes who comes first and how frames vary, not the prompts."),
     ] = None,
 ) -> ExitCode:
     """Watch four learners through one lesson: honest, replaced, walked away, merely uploaded."""
-    settings = Settings()
+    settings = read_settings()
+    wanted = find_pack(settings.pack)
     prepare_folder(folder)  # refused before a hundred megabytes are fetched
     with progress_bars() as bars:
-        pack = install(load_packs()[settings.pack], settings.cache_dir, progress=bars)
+        pack = install(wanted, settings.cache_dir, progress=bars)
         faces = fetch_portraits(settings.cache_dir, progress=bars)
     observer = FaceObserver(pack, threads=settings.threads)
     run = run_demo(
@@ -83,7 +85,7 @@ def _figures(row: DemoRow) -> list[str]:
     settlement, result = row.settlement, row.result
     verified = f"{settlement.verified_mean_s / 60:.1f} ({settlement.verified_lower95_s / 60:.1f})"
     return [
-        f"{row.scenario.truth_minutes:.0f}",
+        f"{row.scenario.truth_minutes:.1f}",
         f"{settlement.claim.claimed_s / 60:.0f}",
         verified if result else "0",
         f"{settlement.credited_s / 60:.1f}",
@@ -96,7 +98,10 @@ def _why(row: DemoRow) -> str:
     if row.result is None:
         return " ".join(SETTLEMENT_TEXT[row.settlement.reasons[0]])
     reasons = top_reasons(row.result)[:3]
-    return "; ".join(f"{count} × {text}" if count > 1 else text for count, _, text in reasons)
+    return "\n  ".join(
+        f"{f'{count} × ' if count > 1 else ''}{chinese} {english}"
+        for count, chinese, english in reasons
+    )
 
 
 def _check_receipt(run: DemoRun) -> ReceiptFacts:
@@ -134,7 +139,7 @@ def _print_next_steps(folder: Path, receipt: ReceiptFacts) -> None:
     program = _program()
     out.print(f"receipt of entry {receipt.index}: verified offline", style="green")
     steps = {
-        "look at it": f"open {folder / 'report.html'}",
+        "look at it": f"open {_quoted(folder / 'report.html')}",
         "check the receipt yourself": receipt.command,
         "check the whole archive": (
             f"{program} archive verify {_quoted(folder / 'archive')}"

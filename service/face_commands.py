@@ -12,7 +12,7 @@ from models.image_decoder import STILL_LIMITS, DecodedImage, decode_image
 from models.installation import open_pack
 from models.observer import FaceObserver
 from service.console_output import ExitCode, complain, out, print_json, reports_errors
-from service.settings import Settings
+from service.settings import read_settings
 from verifier.arrays import Float32Array
 from verifier.comparison import (
     DEFAULT_CALIBRATION,
@@ -107,6 +107,9 @@ def _inspect_one(observer: FaceObserver, path: Path) -> _Report:
 
 def _read(path: Path) -> DecodedImage:
     """Decode a picture; an error names the file."""
+    if path.exists() and not path.is_file():
+        # A pipe could keep the reader waiting for ever.
+        raise UnreadableImageError("not_a_file", f"{path}: not a regular file")
     try:
         with path.open("rb") as file:
             # No more of the file than the decoder would accept.
@@ -119,7 +122,7 @@ def _read(path: Path) -> DecodedImage:
 
 
 def _observer() -> FaceObserver:
-    settings = Settings()
+    settings = read_settings()
     return FaceObserver(open_pack(settings.pack, settings.cache_dir), threads=settings.threads)
 
 

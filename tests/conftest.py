@@ -6,6 +6,7 @@ With ``REQUIRE_ALL=1`` in the environment a skip fails the run: nothing may be m
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from models.installation import install
@@ -13,6 +14,12 @@ from models.packs import load_packs
 from pipelines.portraits import fetch_portraits
 from service.settings import Settings
 from verifier.errors import ModelUnavailableError
+
+# The same examples each time, so that a change fails for what it changed. To search for new ones:
+# ZHENXUE_TEST_PROFILE=explore make test
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("explore", max_examples=1_000)
+hypothesis.settings.load_profile(os.environ.get("ZHENXUE_TEST_PROFILE", "repeatable"))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -7,7 +7,9 @@ learner in that class; where there are none, nothing was seen and nothing is cre
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -34,6 +36,10 @@ class SessionAccount:
     """What one session of that learner in that class came to."""
 
     session_id: str
+    learner_id: str
+    class_id: str
+    started_at: datetime
+    ended_at: datetime
     score: SessionScore
     credit: Credit
 
@@ -86,10 +92,11 @@ def settle(claim: Claim, sessions: Sequence[SessionAccount]) -> Settlement:
     Raises
     ------
     InvalidRecordError
-        If a session is given twice: its minutes would be paid twice.
+        If a session is of another learner or class, is given twice, or overlaps another: the same
+        minutes would be paid twice.
     """
-    if len({session.session_id for session in sessions}) != len(sessions):
-        raise InvalidRecordError("a session was given twice; each once was wanted")
+    _require_own(claim, sessions)
+    _require_apart(sessions)
     verified_s = 60 * math.fsum(s.score.verified_mean_minutes for s in sessions)
     credited_s = math.fsum(s.credit.credited_s for s in sessions)
     pending_s = math.fsum(s.credit.pending_s for s in sessions)
@@ -101,6 +108,20 @@ def settle(claim: Claim, sessions: Sequence[SessionAccount]) -> Settlement:
         pending_s=pending_s,
         reasons=_reasons(claim, sessions, credited_s + pending_s, pending_s),
     )
+
+
+def _require_own(claim: Claim, sessions: Sequence[SessionAccount]) -> None:
+    for session in sessions:
+        if (session.learner_id, session.class_id) != (claim.learner_id, claim.class_id):
+            raise InvalidRecordError("a session is of another learner or class than the claim")
+
+
+def _require_apart(sessions: Sequence[SessionAccount]) -> None:
+    if len({session.session_id for session in sessions}) != len(sessions):
+        raise InvalidRecordError("a session was given twice; each once was wanted")
+    for earlier, later in pairwise(sorted(sessions, key=lambda s: s.started_at)):
+        if later.started_at < earlier.ended_at:
+            raise InvalidRecordError("two sessions overlap; nobody attends two lessons at once")
 
 
 _ROUNDING_S: Final = 60.0  # platforms report whole minutes

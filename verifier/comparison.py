@@ -7,7 +7,7 @@ which contract. Start with `compare`.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ class Template:
     """
 
     contract_id: str
-    vector: Float32Array
+    vector: Float32Array = field(repr=False)
 
     def __post_init__(self) -> None:
         if self.vector.ndim != 1 or self.vector.size == 0:

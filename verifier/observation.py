@@ -88,7 +88,7 @@ class FaceObservation:
     sharpness: float
     brightness: float
     quality: tuple[QualityReason, ...]
-    embedding: Float32Array | None = None
+    embedding: Float32Array | None = field(default=None, repr=False)
     attack_log10_lr: float | None = None
 
 

@@ -78,6 +78,8 @@ class PromptRules:
         Inconclusive answers that may be repeated; one more is a miss.
     closing_prompt_within_s
         The closing prompt follows the announced end within this.
+    abandon_after_planned_s
+        A session that is not closed is abandoned this long after its planned end.
     """
 
     mean_gap_s: int = _between(60, 3600)
@@ -88,6 +90,7 @@ class PromptRules:
     upload_grace_s: int = _between(0, 600)
     max_retries: int = _between(0, 10)
     closing_prompt_within_s: int = _between(1, 600)
+    abandon_after_planned_s: int = _between(0, 86_400)
 
     def __post_init__(self) -> None:
         _check_ranges(self)

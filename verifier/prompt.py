@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from verifier.check import Check
+from verifier.check import Check, Outcome
 from verifier.errors import ProtocolError
 from verifier.policy import PromptRules
 
@@ -68,7 +68,8 @@ class Prompt:
     issued_at
         When it went out.
     asked_at
-        When the last request for frames went out: ``issued_at``, or the last retry.
+        When the last request for frames went out: ``issued_at``, or the last retry after a face
+        was seen.
     capture_s, upload_s
         Seconds from ``asked_at`` in which frames must begin to arrive, and seconds more for an
         upload that began in time.
@@ -147,8 +148,15 @@ def miss_prompt(prompt: Prompt, *, at: datetime) -> Prompt:
 def _ask_again(prompt: Prompt, *, at: datetime, nonce: bytes | None) -> Prompt:
     if nonce is None or nonce in prompt.nonces:
         raise ProtocolError("nonce_reused", "a retry needs a fresh nonce")
-    spent = prompt.nonces
-    return replace(prompt, nonce=nonce, spent_nonces=spent, asked_at=at, upload_began_at=None)
+    # Only a face that was seen earns new time: junk sent at the last second must not stretch it.
+    seen = prompt.attempts[-1].check.outcome in {Outcome.CAPTURED, Outcome.MULTIPLE_FACES}
+    return replace(
+        prompt,
+        nonce=nonce,
+        spent_nonces=prompt.nonces,
+        asked_at=at if seen else prompt.asked_at,
+        upload_began_at=None,
+    )
 
 
 def _require_answerable(prompt: Prompt, *, nonce: bytes, at: datetime) -> None:

@@ -14,8 +14,8 @@ ever, so there is no safe moment to leave. ``docs/prompts.md`` repeats this with
 import hashlib
 import hmac
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate, count, takewhile
 from typing import Any
@@ -93,6 +93,27 @@ class ScheduleHeader:
             },
             "opened_at": opened_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "ScheduleHeader":
+        """Read what ``to_record`` wrote; ``InvalidRecordError`` if it is anything else."""
+        try:
+            schedule = record["schedule"]
+            return cls(
+                session_id=record["session"],
+                learner_id=record["learner"],
+                class_id=record["class"],
+                platform_id=record["platform"],
+                policy_digest=record["policy"],
+                parameters=ScheduleParameters(
+                    min_gap_s=schedule["min_gap_s"],
+                    mean_gap_s=schedule["mean_gap_s"],
+                    kinds=tuple(schedule["kinds"]),
+                ),
+                opened_at=datetime.fromisoformat(record["opened_at"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidRecordError(f"a schedule's header cannot be read: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +204,7 @@ class IssuedPrompt:
 class SchedulePromise:
     """What was published: the commitment before the session, the secret after it."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     header: ScheduleHeader
     committed: bytes
     checkpoint_root: bytes

@@ -138,13 +138,22 @@ class SessionState:
 
     @property
     def silences(self) -> tuple[Pause, ...]:
-        """When no scheduled prompt could go out: pauses, and a prompt open at the lesson's end."""
+        """When no scheduled prompt could go out.
+
+        Before the opening prompt was passed, in pauses, and while a prompt was open at the end.
+        """
         end = self.lesson_end
         held = [p for p in self.prompts if end and p.issued_at < end <= (p.resolved_at or end)]
         stretches = [
             Pause(start_s=self.offset_s(p.issued_at), end_s=self.offset_s(end)) for p in held if end
         ]
-        return (*self.pauses, *stretches)
+        return (*self._opening(), *self.pauses, *stretches)
+
+    def _opening(self) -> tuple[Pause, ...]:
+        passed = [p.resolved_at for p in self.prompts if p.status is PromptStatus.PASSED]
+        until = min((at for at in passed if at), default=self.last_event_at)
+        opening_s = self.offset_s(until)
+        return (Pause(start_s=0.0, end_s=opening_s),) if opening_s > 0 else ()
 
     def offset_s(self, at: datetime) -> float:
         """Return seconds since the session started."""

@@ -50,7 +50,7 @@ class Scenario:
 
 
 DIFFERENT = ("不同照片", "different photographs")
-VARIED = ("同一照片，变化拍摄", "same photograph, varied")
+VARIED = ("同一张照片加工变化", "same photograph, varied")
 NONE = ("无", "none")
 
 

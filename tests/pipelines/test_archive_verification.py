@@ -1,8 +1,14 @@
 """Every byte of an archive is accounted for."""
 
+import builtins
+import errno
+import json
+import os
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +131,113 @@ def test_a_link_is_not_followed(archive: Path, tmp_path: Path) -> None:
     path.rename(moved)
     path.symlink_to(moved)
     assert any("ordinary" in problem for problem in verify_archive(archive).problems)
+
+
+NAMED_PLACES = (
+    "log",
+    "log/pending",
+    "log/log.vkey",
+    "log/checkpoint",
+    "log/lock",
+    "log/tile",
+    "log/tile/0/000.p/4",
+    "log/tile/0/000.p/5",
+    "log/tile/entries/000.p/5",
+    "objects",
+    "objects/ab",
+    "incoming",
+    "incoming/" + "0" * 64,
+    "stray",
+)
+
+
+def put(kind: str, path: Path, aside: Path) -> None:
+    """Put something that is no ordinary file at ``path``; what was there lies ``aside``."""
+    if path.exists():
+        path.rename(aside)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            os.chdir(path.parent)  # a socket's name may have 107 bytes
+            bound.bind(path.name)
+    else:
+        path.symlink_to(aside)
+
+
+@pytest.mark.parametrize("path", [*NAMED_PLACES, "an object"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link", "link to nothing", "socket"])
+def test_what_is_no_ordinary_file_is_reported_and_never_opened(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+) -> None:
+    """A pipe would be waited for; whatever a link leads to is not part of the archive."""
+    monkeypatch.chdir(tmp_path)  # and back at the end
+    if path == "an object":
+        path = files_below(archive / "objects")[0].relative_to(archive).as_posix()
+    put(kind, archive / path, tmp_path / "aside")
+    if kind == "link to nothing" and (tmp_path / "aside").exists():
+        (tmp_path / "aside").rename(tmp_path / "elsewhere")
+    if path in {"log", "objects"} and not (archive / path).is_dir():
+        with pytest.raises(InputError, match="no archive"):
+            verify_archive(archive)
+        return
+    opened: list[Path] = []
+    with monkeypatch.context() as patch:
+        before_opening(patch, opened.append)
+        report = verify_archive(archive)
+    assert json.dumps(report.problems).isascii()
+    if kind == "folder" and path in {"log", "objects", "objects/ab", "log/tile", "incoming"}:
+        return  # folders are what belongs there; what is missing in them is another test's
+    assert any(problem.startswith(f"{path}: neither") for problem in report.problems)
+    assert not any(one.is_relative_to(archive / path) for one in opened)
+
+
+def before_opening(patch: pytest.MonkeyPatch, look: Callable[[Path], None]) -> None:
+    """Show ``look`` the path of every file that is opened, and every folder that is listed."""
+
+    def watched(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if not isinstance(path, int):
+                look(Path(os.fsdecode(path)))
+            return real(path, *arguments, **options)
+
+        return call
+
+    for module, name in ((builtins, "open"), (os, "open"), (os, "scandir")):
+        patch.setattr(module, name, watched(getattr(module, name)))
+
+
+def test_what_may_not_be_read_is_reported(
+    archive: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in [*files_below(archive), *(p for p in archive.rglob("*") if p.is_dir())]:
+        relative = path.relative_to(archive).as_posix()
+        if relative == "log/lock":
+            continue  # only its size is looked at
+        with monkeypatch.context() as patch:
+            refuse_to_read(patch, path)
+            report = verify_archive(archive, keystore=folders.keystore())
+        assert any("Permission denied" in problem for problem in report.problems), relative
+
+
+def refuse_to_read(patch: pytest.MonkeyPatch, refused: Path) -> None:
+    """As for a file of mode 0000, for the superuser too."""
+
+    def deny(path: Path) -> None:
+        if path == refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    before_opening(patch, deny)
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a\nproblem: b", b"\x1b[2J"])
+def test_a_name_that_cannot_be_printed_is_escaped(archive: Path, name: bytes) -> None:
+    (archive / os.fsdecode(name)).write_bytes(b"")
+    (problem,) = verify_archive(archive).problems
+    assert problem.endswith("nothing refers to it")
+    assert problem.isprintable()
 
 
 def test_an_older_partial_tile_may_be_removed(archive: Path) -> None:

@@ -1,5 +1,6 @@
 """Data keys: one for each learner and class, never in the clear, destroyable."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,98 @@ def test_a_signing_key_belongs_to_one_log(tmp_path: Path) -> None:
     assert again.verifier == signer.verifier
     with pytest.raises(InputError, match="belongs to"):
         load_or_create_signer(tmp_path / "signing.key", "log.example/b")
+
+
+def test_looking_a_key_up_makes_none(tmp_path: Path) -> None:
+    store = KeyStore.open(tmp_path / "keys")
+    before = all_bytes(tmp_path)
+    with pytest.raises(UnknownSubjectError):
+        store.find(LEARNER, FACE)
+    assert all_bytes(tmp_path) == before
+    made = store.key_for(LEARNER, FACE)
+    assert store.find(LEARNER, FACE) == made
+    with pytest.raises(UnknownSubjectError):
+        store.find(LEARNER, MONEY)
+    store.destroy(LEARNER, FACE)
+    with pytest.raises(UnknownSubjectError):
+        store.find(LEARNER, FACE)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff", "é".encode(), b"not base64", b"AAAA"])
+@pytest.mark.parametrize("pattern", ["authority.key", "authority.check", "*.key", "*.ref"])
+def test_a_damaged_file_is_named_as_such(tmp_path: Path, pattern: str, damage: bytes) -> None:
+    folder = tmp_path / "keys"
+    KeyStore.open(folder).key_for(LEARNER, FACE)
+    (path,) = (p for p in folder.rglob(pattern) if pattern[0] != "*" or p.parent != folder)
+    path.write_bytes(damage + b"\n")
+    with pytest.raises(LedgerError) as caught:
+        KeyStore.open(folder).key_for(LEARNER, FACE)
+    assert LEARNER not in str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", ["*.key", "*.ref"])
+def test_a_folder_in_place_of_a_key_is_no_crash(tmp_path: Path, pattern: str) -> None:
+    store = KeyStore.open(tmp_path / "keys")
+    key_id, _ = store.key_for(LEARNER, FACE)
+    (path,) = (p for p in tmp_path.rglob(pattern) if p.name != "authority.key")
+    path.unlink()
+    path.mkdir()
+    for act in (
+        lambda: store.find(LEARNER, FACE),
+        lambda: store.key_for(LEARNER, FACE),
+        lambda: store.destroy(LEARNER, FACE),
+    ):
+        with pytest.raises(LedgerError):
+            act()
+    if pattern == "*.key":
+        with pytest.raises(LedgerError):
+            store.key_by_id(key_id, FACE)
+
+
+def test_a_damaged_signing_key_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "signing.key"
+    load_or_create_signer(path, "log.example/a")
+    path.write_bytes(b"\xff")
+    with pytest.raises(LedgerError, match=r"signing\.key is damaged"):
+        load_or_create_signer(path, "log.example/a")
+
+
+def test_an_id_that_is_no_text_is_bad_input_and_is_not_repeated(tmp_path: Path) -> None:
+    store = KeyStore.open(tmp_path / "keys")
+    for act in (store.key_for, store.find, store.destroy):
+        with pytest.raises(InputError, match="not valid Unicode") as caught:
+            act(LEARNER + "\udcff", FACE)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+def test_a_key_is_on_the_disk_before_anything_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name flushed before the key's could outlive it, and what the key sealed would be lost."""
+    store = KeyStore.open(tmp_path / "keys")
+    real, flushed = os.fsync, list[Path]()
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store.key_for(LEARNER, FACE)
+    (key,) = (tmp_path / "keys" / "keys").rglob("*.key")
+    (name,) = tmp_path.rglob("*.ref")
+    order = [flushed.index(path) for path in (key, key.parent, name.parent)]
+    assert order == sorted(order)
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = KeyStore.open(tmp_path / "keys")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(LedgerError, match="No space left"):
+            store.key_for(LEARNER, FACE)
+    assert len(store.key_for(LEARNER, FACE)[1]) == 32

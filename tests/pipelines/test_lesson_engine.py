@@ -1,5 +1,9 @@
-from collections.abc import Iterator
+import base64
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,18 +22,21 @@ from tests.pipelines.lesson_stage import (
 )
 from verifier.answer import AnswerReason
 from verifier.check import Outcome
+from verifier.claim import Claim, settle
 from verifier.errors import (
     ContractMismatchError,
+    InputError,
     LedgerError,
     ProtocolError,
     UnknownSubjectError,
 )
-from verifier.prompt import Judgement, PromptOrigin
-from verifier.schedule import IssuedPrompt, SchedulePromise, verify_schedule
+from verifier.prompt import Judgement, PromptOrigin, PromptStatus
+from verifier.schedule import IssuedPrompt, ScheduleHeader, SchedulePromise, verify_schedule
 from verifier.session import SessionPhase
 from verifier.session_score import Decision
 from verifier.transparency.base64_text import from_base64
 from verifier.transparency.leaf import Leaf
+from verifier.transparency.merkle import leaf_hash, root_of
 
 
 @pytest.fixture
@@ -97,7 +104,7 @@ class TestAWholeLesson:
         assert result.account.score.verified_lower95_minutes == 0
 
     def test_answers_earn_only_time_that_passed(self, stage: LessonStage) -> None:
-        session_id = stage.open(minutes=10_000)
+        session_id = stage.open(minutes=24 * 60)
         stage.answer(session_id, stage.prompt(session_id))
         result = stage.end(session_id)
         assert result.account.credit.credited_s + result.account.credit.pending_s == 0
@@ -172,6 +179,97 @@ class TestAnswers:
         assert stored.record["answer"] == "refer"
         assert stored.record["anchor"] == "officer"
         assert stored.image is not None
+
+
+class TestAPlatformThatPlaysForTime:
+    """Every trick here earned minutes once, in a review; none does now."""
+
+    def test_not_polling_buys_misses_not_silence(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        stage.answer(session_id, stage.prompt(session_id))
+        stage.clock.advance(45 * 60)
+        result = stage.end(session_id)
+        scheduled = [p for p in result.state.prompts if p.origin is PromptOrigin.SCHEDULED]
+        assert len(scheduled) > 3
+        assert all(prompt.status is PromptStatus.MISSED for prompt in scheduled[:-1])
+        assert result.account.credit.credited_s == 0
+
+    def test_polling_now_and_then_answers_nothing_that_is_past(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        for _ in range(3):
+            while prompt := stage.engine.poll(session_id):
+                stage.answer(session_id, prompt)
+            stage.clock.advance(15 * 60)
+        result = stage.end(session_id)
+        assert result.state.counts.missed > 0
+        assert result.account.credit.credited_s == 0
+
+    def test_a_prompt_goes_out_at_its_time_even_if_nobody_asks(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        stage.answer(session_id, stage.prompt(session_id))
+        stage.clock.advance(45 * 60)
+        result = stage.engine.close(session_id)
+        first = next(p for p in result.state.prompts if p.origin is PromptOrigin.SCHEDULED)
+        assert result.state.offset_s(first.issued_at) == first.planned_offset_s
+
+    def test_two_sessions_of_a_learner_are_never_open_at_once(self, stage: LessonStage) -> None:
+        first = stage.open()
+        stage.attend(first, minutes=20)
+        second = stage.open()
+        with pytest.raises(ProtocolError) as caught:
+            stage.engine.poll(first)
+        assert caught.value.code == "session_over"
+        stage.attend(second, minutes=20)
+        results = [stage.engine.close(first), stage.end(second)]
+        assert results[0].state.phase is SessionPhase.ABANDONED
+        total_s = sum(r.account.credit.credited_s + r.account.credit.pending_s for r in results)
+        assert total_s <= 40 * 60
+        claim = Claim(learner_id="learner-1", class_id="class-1", claimed_s=2400)
+        assert settle(claim, [r.account for r in results]).credited_s <= 2400
+
+    def test_a_session_nobody_closes_is_abandoned_and_opened_for_audit(
+        self, stage: LessonStage
+    ) -> None:
+        session_id = stage.open()
+        stage.attend(session_id, minutes=10)
+        stage.clock.advance(30 * 24 * 3600)
+        stage.open("learner-2")
+        result = stage.engine.close(session_id)
+        assert result.state.phase is SessionPhase.ABANDONED
+        assert result.evidence.duration_s == (45 + 30) * 60
+        assert leaves(stage)[result.closed_index].facts["schedule_secret"]
+        with pytest.raises(UnknownSubjectError):
+            stage.engine.close(session_id)
+
+    def test_an_end_announced_and_not_checked_leaves_the_time_since_the_last_check_out(
+        self, stage: LessonStage
+    ) -> None:
+        session_id = stage.open()
+        stage.attend(session_id, minutes=30)
+        while prompt := stage.engine.poll(session_id):
+            stage.answer(session_id, prompt)
+        stage.engine.announce_end(session_id)
+        result = stage.engine.close(session_id)
+        assert result.state.phase is SessionPhase.ABANDONED
+        assert result.account.credit.credited_s < 30 * 60
+
+    def test_junk_at_the_last_second_does_not_stretch_a_prompt(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        prompts_until_one_is_due(stage, session_id)
+        stage.clock.advance(58)
+        prompt_id = stage.prompt(session_id).prompt_id
+        stage.answer(session_id, stage.prompt(session_id), NOT_A_PICTURE)
+        stage.clock.advance(3)
+        prompts = stage.engine.close(session_id).state.prompts
+        status = {prompt.prompt_id: prompt.status for prompt in prompts}
+        assert status[prompt_id] is PromptStatus.MISSED
+
+    def test_a_late_opening_brings_no_backlog(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        stage.clock.advance(20 * 60)
+        stage.engine.poll(session_id)
+        stage.answer(session_id, stage.prompt(session_id))
+        assert stage.engine.poll(session_id) is None
 
 
 class TestRefusals:
@@ -252,6 +350,74 @@ class TestRefusals:
             stage.engine.announce_end(session_id)
         assert caught.value.code == "not_running"
 
+    @pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf, 1441, True, "45", None, [45]])
+    def test_planned_minutes_that_are_none(self, stage: LessonStage, minutes: object) -> None:
+        stage.enrol("learner-1")
+        with pytest.raises(InputError, match="planned_minutes"):
+            stage.engine.open(
+                learner_id="learner-1",
+                class_id="c",
+                platform_id="p",
+                planned_minutes=cast("float", minutes),
+            )
+        assert stage.archive.checkpoint.size == 0
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("learner_id", ""),
+            ("learner_id", "x" * 129),
+            ("class_id", "free text of a platform"),
+            ("class_id", "x" * 65),
+            ("platform_id", "line\nbreak"),
+            ("platform_id", None),
+        ],
+    )
+    def test_ids_that_are_none(self, stage: LessonStage, name: str, value: str) -> None:
+        ids = {"learner_id": "learner-1", "class_id": "c", "platform_id": "p", name: value}
+        with pytest.raises(InputError, match=name):
+            stage.engine.open(
+                learner_id=ids["learner_id"],
+                class_id=ids["class_id"],
+                platform_id=ids["platform_id"],
+                planned_minutes=45,
+            )
+
+    @pytest.mark.parametrize(
+        "frames", [None, "text", b"bytes", ["text"], [None], [b""] * 25, [bytes(3 << 20), b"x"]]
+    )
+    def test_frames_that_are_none_or_too_many(
+        self, stage: LessonStage, session_id: str, frames: object
+    ) -> None:
+        prompt = stage.prompt(session_id)
+        with pytest.raises(InputError, match=r"frames|bytes in one answer"):
+            stage.engine.answer(
+                session_id,
+                prompt_id=prompt.prompt_id,
+                nonce=prompt.nonce,
+                frames=cast("list[bytes]", frames),
+            )
+        assert stage.prompt(session_id).prompt_id == prompt.prompt_id
+
+    def test_a_closing_the_disk_refuses_can_be_repeated(
+        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session_id = stage.open("learner-7")
+        stage.attend(session_id, minutes=45)
+
+        def refuse(*_: object, **__: object) -> None:
+            raise LedgerError("the disk is full")
+
+        while prompt := stage.engine.poll(session_id):
+            stage.answer(session_id, prompt)
+        stage.engine.announce_end(session_id)
+        stage.answer(session_id, stage.prompt(session_id))
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.archive, "append_record", refuse)
+            with pytest.raises(LedgerError, match="full"):
+                stage.engine.close(session_id)
+        assert stage.engine.close(session_id).account.credit.credited_s == 45 * 60
+
     def test_an_answer_the_disk_refuses_leaves_the_prompt_open(
         self, stage: LessonStage, session_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -277,27 +443,48 @@ class TestTheLogAlone:
         stage.attend(session_id, minutes=45)
         return stage.end(session_id)
 
+    def promise(self, stage: LessonStage) -> SchedulePromise:
+        """Rebuild the promise from the log's entries and the one opened record."""
+        everything = leaves(stage)
+        opened = next(leaf for leaf in everything if leaf.kind == "session_opened")
+        closed = next(leaf for leaf in everything if leaf.kind == "session_closed")
+        header = stage.archive.read_snapshot(everything.index(opened)).record["header"]
+        assert isinstance(header, Mapping)
+        size = closed.facts["schedule_checkpoint_size"]
+        assert isinstance(size, int)
+        return SchedulePromise(
+            secret=from_base64(str(closed.facts["schedule_secret"])),
+            header=ScheduleHeader.from_record(header),
+            committed=from_base64(str(opened.facts["schedule_commitment"])),
+            checkpoint_root=root_of([leaf_hash(leaf.serialize()) for leaf in everything[:size]]),
+        )
+
+    def issued(self, stage: LessonStage) -> list[IssuedPrompt]:
+        """Read from the log which scheduled prompts went out, and when."""
+        facts = [leaf.facts for leaf in leaves(stage) if leaf.kind == "prompt_issued"]
+        return [
+            IssuedPrompt(
+                index=int(str(fact["planned_index"])),
+                kind=str(fact["kind"]),
+                issued_s=int(str(fact["issued_ms"])) / 1000,
+            )
+            for fact in facts
+            if fact["origin"] == "scheduled"
+        ]
+
     def test_the_schedule_follows_from_commitment_secret_and_checkpoint(
         self, stage: LessonStage, result: LessonResult
     ) -> None:
-        opened, closed = leaves(stage)[result.opened_index], leaves(stage)[result.closed_index]
-        promise = SchedulePromise(
-            secret=from_base64(str(closed.facts["schedule_secret"])),
-            header=result.promise.header,
-            committed=from_base64(str(opened.facts["schedule_commitment"])),
-            checkpoint_root=result.promise.checkpoint_root,
-        )
-        issued = [
-            IssuedPrompt(
-                index=prompt.planned_index or 0,
-                kind=prompt.kind.value,
-                issued_s=result.state.offset_s(prompt.issued_at),
-            )
-            for prompt in result.state.prompts
-            if prompt.origin is PromptOrigin.SCHEDULED
-        ]
-        assert verify_schedule(promise, issued, ended_s=45 * 60).ok
-        assert verify_schedule(promise, issued[1:], ended_s=45 * 60).missing == (0,)
+        issued, silences = self.issued(stage), result.state.silences
+        promise = self.promise(stage)
+        assert len(issued) > 3
+        verdict = verify_schedule(promise, issued, ended_s=45 * 60, silences=silences)
+        assert verdict.ok
+        assert verdict.late == ()
+        fewer = verify_schedule(promise, issued[1:], ended_s=45 * 60, silences=silences)
+        assert fewer.missing == (issued[0].index,)
+        other = replace(promise, header=replace(promise.header, class_id="class-2"))
+        assert not verify_schedule(other, issued, ended_s=45 * 60, silences=silences).ok
 
     def test_closing_counts_show_an_omission(
         self, stage: LessonStage, result: LessonResult
@@ -321,8 +508,10 @@ class TestTheLogAlone:
     ) -> None:
         for learner in ("a", "a", "b", "a"):
             stage.engine.close(stage.open(learner))
+        stage.restart()
+        stage.engine.close(stage.open("a"))
         opened = [leaf for leaf in leaves(stage) if leaf.kind == "session_opened"]
-        assert [leaf.facts["session_number"] for leaf in opened] == [0, 1, 0, 2]
+        assert [leaf.facts["session_number"] for leaf in opened] == [0, 1, 0, 2, 3]
 
     def test_nothing_in_it_names_a_learner_or_tells_a_score(
         self, stage: LessonStage, result: LessonResult
@@ -334,7 +523,18 @@ class TestTheLogAlone:
 
     def test_future_prompts_stay_inside(self, stage: LessonStage, result: LessonResult) -> None:
         session_id = stage.open("learner-9")
-        shown = repr(stage.prompt(session_id)) + repr(stage.engine)
-        assert "offset_s" not in shown
-        assert "secret" not in shown
-        assert result.promise.secret.hex() not in shown
+        lesson = stage.engine._lesson(session_id)
+        shown = repr(stage.prompt(session_id)) + repr(stage.engine) + repr(lesson)
+        for secret in ("offset_s", "seed", "learner-9", "vector", repr(lesson.promise.secret)):
+            assert secret not in shown
+        assert repr(result.promise.secret) not in repr(result)
+
+    def test_a_receipt_tells_no_score(self, stage: LessonStage, result: LessonResult) -> None:
+        answered = result.archived[0].index
+        for index in (answered, result.closed_index):
+            receipt = stage.archive.receipt(index)
+            extra = base64.b64decode(receipt.split(b"extra ")[1].split(b"\n")[0])
+            assert b"log10_lr" not in extra
+            assert b"authenticity" not in extra
+        console = stage.archive.read_snapshot(answered).console
+        assert console["comparison_log10_lr"] == result.evidence.checks[0].comparison_log10_lr

@@ -1,20 +1,26 @@
 """The log on a disk: what is acknowledged survives, what is signed matches."""
 
+import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines import durable_files, log_writer, pending_journal
+from pipelines.archive_verification import verify_archive
 from pipelines.log_reader import LogReader
 from pipelines.log_writer import LogWriter
 from pipelines.pending_journal import parse_journal
+from tests.pipelines.archive_samples import OPENED_AT
 from verifier.errors import InvalidRecordError, LedgerError, WrongKeyError
+from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_inclusion
 from verifier.transparency.note import NoteSigner
 
@@ -321,3 +327,130 @@ def test_a_log_that_lost_its_checkpoint_is_not_started_anew(tmp_path: Path) -> N
     with pytest.raises(LedgerError, match="no checkpoint"):
         LogWriter.open(tmp_path, SIGNER)
     assert not (tmp_path / "checkpoint").exists()
+
+
+CALLS = ("open", "write", "fsync", "ftruncate", "replace", "link", "rename", "unlink", "mkdir")
+
+
+def fail_from(patch: pytest.MonkeyPatch, first: int, count: int | None) -> Callable[[], int]:
+    """Let ``count`` calls (None: all) fail from call ``first`` on; the result tells how many did.
+
+    Only on this thread: nothing else in the process may lose its disk.
+    """
+    me, made, failed = threading.get_ident(), 0, 0
+
+    def failing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal made, failed
+            if threading.get_ident() == me:
+                made += 1
+                if made > first and (count is None or failed < count):
+                    failed += 1
+                    raise OSError(errno.EIO, "Input/output error")
+            return real(*arguments, **options)
+
+        return call
+
+    for name in CALLS:
+        patch.setattr(os, name, failing(getattr(os, name)))
+    return lambda: failed
+
+
+def note(index: int) -> bytes:
+    return Leaf(kind="note", time=OPENED_AT, facts={"n": index}).serialize()
+
+
+def use(folder: Path, first: int, acknowledged: list[bytes]) -> None:
+    """Open, append past the end of a tile, publish, append; ``close`` never fails."""
+    log = LogWriter.open(folder / "log", SIGNER)
+    try:
+        for index in range(first, first + 3):
+            log.append(note(index))
+            acknowledged.append(note(index))
+        log.publish()
+        log.append(note(first + 3))
+        acknowledged.append(note(first + 3))
+    finally:
+        # It takes the number of a descriptor closed too early, and must outlive `close`.
+        spare = os.dup(1)
+        log.close()
+        os.close(spare)
+
+
+@pytest.mark.parametrize("state", ["absent", "almost a tile", "torn", "published journal"])
+@pytest.mark.parametrize("count", [1, None], ids=["one call fails", "the disk is gone"])
+def test_a_disk_error_at_every_call_loses_nothing_and_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, count: int | None
+) -> None:
+    """Let the k-th call fail, for every k; the same process opens the log again."""
+    kept = prepare(tmp_path / "before", state)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for k in range(1_000):
+        folder = tmp_path / str(k)
+        shutil.copytree(tmp_path / "before", folder)
+        acknowledged = list(kept)
+        with monkeypatch.context() as patch:
+            failures = fail_from(patch, k, count)
+            with suppress(LedgerError):  # an OSError is not suppressed
+                use(folder, len(kept), acknowledged)
+        assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+        with LogWriter.open(folder / "log", SIGNER) as log:
+            size = log.publish().size
+            found = [log.reader.entry(index, size) for index in range(len(kept), size)]
+        # One more may be there: it was written, and the caller was told of an error.
+        assert found[: len(acknowledged) - len(kept)] == acknowledged[len(kept) :]
+        assert len(kept) + len(found) - len(acknowledged) in {0, 1}
+        assert verify_archive(folder).problems == []
+        shutil.rmtree(folder)
+        if not failures():
+            break
+    assert k > 30
+    assert len(acknowledged) == len(kept) + 4  # all goes well where no call fails
+
+
+def prepare(folder: Path, state: str) -> list[bytes]:
+    (folder / "objects").mkdir(parents=True)
+    if state == "absent":
+        return []
+    kept = [note(index) for index in range(3 if state == "published journal" else 255)]
+    with LogWriter.open(folder / "log", SIGNER) as log:
+        for entry in kept:
+            log.append(entry)
+        journal = (folder / "log" / "pending").read_bytes()
+        log.publish()
+    if state == "torn":
+        with (folder / "log" / "pending").open("ab") as file:
+            file.write(bytes(5))
+    if state == "published journal":
+        (folder / "log" / "pending").write_bytes(journal)
+    return kept
+
+
+def test_a_closed_log_is_closed_once_and_for_all(tmp_path: Path) -> None:
+    """A closed descriptor's number may be another file's by now."""
+    log = LogWriter.open(tmp_path, SIGNER)
+    log.close()
+    with (tmp_path / "other").open("wb"):
+        log.close()
+        for act in (log.publish, lambda: log.append(b"entry 0")):
+            with pytest.raises(LedgerError, match="closed"):
+                act()
+    assert (tmp_path / "other").read_bytes() == b""
+
+
+@pytest.mark.parametrize("path", ["pending", "checkpoint", "log.vkey", "tile/0/000.p/3"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(
+    tmp_path: Path, path: str, kind: str
+) -> None:
+    write(tmp_path, 3)
+    target = tmp_path / path
+    target.rename(tmp_path / "aside")
+    if kind == "pipe":
+        os.mkfifo(target)
+    elif kind == "folder":
+        target.mkdir()
+    else:
+        target.symlink_to(tmp_path / "aside")
+    with pytest.raises(LedgerError, match="cannot be read"):
+        LogWriter.open(tmp_path, SIGNER)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines.stored_evidence import object_path
 from service.archive_commands import archive_app
-from tests.pipelines.archive_samples import Folders, make_folders, write_session
+from tests.pipelines.archive_samples import OPENED_AT, Folders, make_folders, write_session
 from verifier.transparency.note import NoteSigner
 
 __all__ = ["make_folders"]  # a fixture
@@ -79,6 +79,26 @@ def test_a_changed_object_is_exit_code_1(folders: Folders, vkey: str) -> None:
     code, text = call("verify", folders.archive, "--vkey", vkey)
     assert code == 1
     assert "NOT OK: 1 problems" in text
+
+
+def test_a_pipe_in_place_of_the_journal_is_exit_code_1(folders: Folders, vkey: str) -> None:
+    (folders.archive / "log" / "pending").unlink()
+    os.mkfifo(folders.archive / "log" / "pending")
+    code, report = call_json("verify", folders.archive, "--vkey", vkey)
+    assert (code, report["ok"], len(report["problems"])) == (1, False, 2)
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "1 entry waits"), (2, "2 entries wait")])
+def test_what_no_checkpoint_holds_is_said_to_be_unproved(
+    folders: Folders, vkey: str, count: int, told: str
+) -> None:
+    with folders.open() as archive:
+        for _ in range(count):
+            archive.append_record("note", at=OPENED_AT, facts={})
+    code, text = call("verify", folders.archive, "--vkey", vkey)
+    assert code == 0
+    assert f"{told} for a checkpoint: acknowledged, but not proved yet\n" in text
+    assert call_json("verify", folders.archive, "--vkey", vkey)[1]["pending"] == count
 
 
 def test_a_receipt_verifies_offline(receipt: Path, vkey: str, folders: Folders) -> None:

@@ -1,6 +1,7 @@
 """``zhenxue inspect`` and ``compare``: public formats, exit codes, and errors that help."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -254,11 +255,17 @@ def test_a_picture_that_cannot_be_read_is_named_with_what_was_seen(
     assert seen in said.err
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    for path, why in ((tmp_path / "none.jpg", "No such file"), (tmp_path, "Is a directory")):
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    for path, why in (
+        (tmp_path / "none.jpg", "cannot be read: No such file"),
+        (tmp_path, "not a regular file"),
+        (pipe, "not a regular file"),
+    ):
         said = call("inspect", "--json", path)
         assert (said.code, said.json()["error"]["code"]) == (2, "not_a_file")
-        assert f"{path}: cannot be read: {why}" in said.err
+        assert f"{path}: {why}" in said.err
         assert call("compare", path, path).code == 2
 
 

@@ -56,7 +56,7 @@ def test_faces_are_not_looked_at_without_networks(empty_cache: Path, tmp_path: P
 def test_a_pack_of_another_name_is_refused_with_the_names_there_are() -> None:
     code, out, err = call("install", "stronger")
     assert (code, out) == (2, "")
-    assert err == "error: no pack 'stronger'; packs.toml names default\n"
+    assert err == "error: no pack 'stronger'; known are default\n"
 
 
 @pytest.mark.usefixtures("empty_cache")

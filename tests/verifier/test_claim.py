@@ -1,6 +1,8 @@
 """Claims beside what was seen: 凡补必进、不进不补."""
 
 import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -23,10 +25,21 @@ def claimed(minutes: float) -> Claim:
     return Claim(learner_id="l", class_id="c", claimed_s=60 * minutes)
 
 
+OPENED_AT = datetime(2026, 3, 2, 1, tzinfo=UTC)
+
+
 def account(session_id: str, *, credited: float, pending: float = 0.0) -> SessionAccount:
-    """Return a session in minutes, verified a little more than credited."""
+    """Return a session in minutes, verified a little more than credited.
+
+    Its id is a letter; each letter has an hour of its own.
+    """
+    started_at = OPENED_AT + timedelta(hours=ord(session_id[0]))
     return SessionAccount(
         session_id=session_id,
+        learner_id="l",
+        class_id="c",
+        started_at=started_at,
+        ended_at=started_at + timedelta(hours=1),
         score=SessionScore(
             session_id=session_id,
             authenticity=0.9,
@@ -102,3 +115,24 @@ def test_a_claim_is_a_time(seconds: float) -> None:
 def test_every_reason_has_a_text_in_both_languages() -> None:
     assert set(SETTLEMENT_TEXT) == set(SettlementReason)
     assert all(chinese and english for chinese, english in SETTLEMENT_TEXT.values())
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        replace(account("a", credited=40), learner_id="somebody else"),
+        replace(account("a", credited=40), class_id="another class"),
+    ],
+)
+def test_another_learners_or_classs_session_settles_nothing(foreign: SessionAccount) -> None:
+    with pytest.raises(InvalidRecordError, match="another learner or class"):
+        settle(claimed(45), [foreign])
+
+
+def test_nobody_attends_two_lessons_at_once() -> None:
+    """Sessions that only touch are two lessons, one after the other."""
+    first, second = account("a", credited=60), account("b", credited=60)
+    assert settle(claimed(120), [second, first]).credited_s == 7200
+    earlier = replace(second, started_at=second.started_at - timedelta(seconds=1))
+    with pytest.raises(InvalidRecordError, match="overlap"):
+        settle(claimed(120), [earlier, first])

@@ -43,11 +43,12 @@ def answered(
     second: float = 5,
     nonce: bytes | None = None,
     retry: int | None = None,
+    outcome: Outcome = Outcome.CAPTURED,
 ) -> Prompt:
     attempt = Attempt(
         at=START + timedelta(seconds=second),
         judgement=judgement,
-        check=Check(t=second, prompted=True, outcome=Outcome.UNREADABLE),
+        check=Check(t=second, prompted=True, outcome=outcome),
     )
     return answer_prompt(
         prompt,
@@ -79,6 +80,21 @@ def test_the_third_unclear_answer_is_a_miss() -> None:
     thrice = answered(twice, Judgement.RETRY, second=150)
     assert thrice.status is PromptStatus.MISSED
     assert len(thrice.attempts) == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "closes_s"),
+    [
+        (Outcome.CAPTURED, 110),
+        (Outcome.MULTIPLE_FACES, 110),
+        (Outcome.NO_FACE, 60),
+        (Outcome.UNREADABLE, 60),
+    ],
+)
+def test_only_a_face_earns_a_new_deadline(outcome: Outcome, closes_s: int) -> None:
+    """Junk sent at the last second must not keep a prompt open until somebody is back."""
+    asked_again = answered(PROMPT, Judgement.RETRY, second=50, retry=1, outcome=outcome)
+    assert asked_again.closes_at == START + timedelta(seconds=closes_s)
 
 
 @pytest.mark.parametrize("retry", [None, 0])

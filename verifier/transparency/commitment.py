@@ -15,7 +15,7 @@ commitment meaningless. A proof discloses the ``r`` of one record and of no othe
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from verifier.errors import InvalidRecordError, LedgerError
 from verifier.transparency.base64_text import from_base64, to_base64
@@ -34,7 +34,7 @@ def fresh_blinding() -> bytes:
 class Opening:
     """Everything that recomputes one commitment."""
 
-    blinding: bytes  # r, 32 bytes
+    blinding: bytes = field(repr=False)  # r, 32 bytes
     record: Mapping[str, JSONValue]
     pixels_sha256: str | None = None  # lower-case hex
     ciphertext_sha256: str | None = None  # lower-case hex
