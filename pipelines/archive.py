@@ -22,7 +22,13 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from pipelines.durable_files import flush_folder, link_new, make_folder, write_new
+from pipelines.durable_files import (
+    as_ledger_error,
+    flush_folder,
+    link_new,
+    make_folder,
+    write_new,
+)
 from pipelines.keystore import KeyStore, RecordClass
 from pipelines.log_reader import LogReader
 from pipelines.log_writer import LogWriter
@@ -67,6 +73,7 @@ class Archive:
         self._authority, self._keystore, self._log = authority, keystore, log
 
     @classmethod
+    @as_ledger_error("the archive could not be opened")
     def open(
         cls, folder: Path, *, authority: str, keystore: KeyStore, signer: NoteSigner
     ) -> "Archive":
@@ -373,9 +380,11 @@ class Archive:
             make_folder(target.parent)
             link_new(draft, target)
         except OSError as error:
-            # Not acknowledged, so it goes; what cannot be removed now goes when next opened.
-            draft.unlink(missing_ok=True)
-            target.unlink(missing_ok=True)
+            # Not acknowledged, so it goes; what cannot be removed now goes when next opened, for
+            # which the draft has to stay longest.
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
             raise LedgerError("the object could not be brought to the disk") from error
         return draft
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.durable_files import read_ordinary
 from pipelines.keystore import KeyStore, RecordClass
 from pipelines.log_reader import LogReader
 from pipelines.sealed_object import SealedObject
@@ -82,9 +83,11 @@ def object_path(folder: Path, digest: str) -> Path:
 def read_object(folder: Path, digest: str) -> bytes:
     """Return an object; ``LedgerError`` if it is missing or not the bytes that were kept."""
     try:
-        data = object_path(folder, digest).read_bytes()
+        data = read_ordinary(object_path(folder, digest))
     except FileNotFoundError as error:
         raise LedgerError(f"object {digest} is missing") from error
+    except OSError as error:
+        raise LedgerError(f"object {digest} cannot be read") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise LedgerError(f"object {digest} was changed")
     return data
