@@ -12,7 +12,7 @@ from verifier.claim import SessionAccount
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement, Prompt
 from verifier.schedule import PlannedPrompt, SchedulePromise
-from verifier.session import SessionState
+from verifier.session_state import SessionState
 
 
 class Assurance(StrEnum):

@@ -45,8 +45,8 @@ from verifier.schedule import (
     commitment,
     seed,
 )
-from verifier.session import SessionPhase, SessionState
 from verifier.session_score import score_session
+from verifier.session_state import SessionPhase, SessionState
 
 NONCE_BYTES: Final = 16
 LONGEST_LESSON_MINUTES: Final = 24 * 60

@@ -15,7 +15,7 @@ from verifier.claim import SessionAccount
 from verifier.enrolment import Anchor
 from verifier.prompt import Prompt
 from verifier.schedule import ScheduleHeader
-from verifier.session import SessionState
+from verifier.session_state import SessionState
 from verifier.transparency.base64_text import to_base64
 from verifier.transparency.canonical_json import JSONValue
 

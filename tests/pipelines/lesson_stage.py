@@ -17,10 +17,11 @@ from pipelines.lesson import AnswerView, LessonResult, PromptView
 from pipelines.lesson_engine import LessonEngine
 from pipelines.private_files import load_or_create_signer
 from pipelines.template_store import EnrolledTemplate, TemplateStore
-from verifier.arrays import Float32Array, Pixels
+from tests.fakes import face
+from verifier.arrays import Pixels
 from verifier.comparison import Calibration, Template
 from verifier.enrolment import Anchor
-from verifier.observation import Box, FaceObservation, FrameObservation, HeadPose, QualityReason
+from verifier.observation import FrameObservation, QualityReason
 from verifier.policy import default_policy
 
 CONTRACT = "colours@1"
@@ -74,25 +75,8 @@ class ColourObserver:
         return FrameObservation(
             width_px=pixels.shape[1],
             height_px=pixels.shape[0],
-            faces=tuple(face(vector, quality) for _ in range(faces)),
+            faces=tuple(face(vector, quality=quality) for _ in range(faces)),
         )
-
-
-def face(vector: Float32Array | None, quality: tuple[QualityReason, ...] = ()) -> FaceObservation:
-    """Return an upright face with this vector."""
-    return FaceObservation(
-        box_px=Box(x=10, y=10, w=20, h=24),
-        detection_score=0.9,
-        points_px=np.zeros((5, 2), np.float32),
-        mesh_px=np.zeros((468, 3), np.float32),
-        pose=HeadPose(yaw_deg=0, pitch_deg=0, roll_deg=0),
-        eye_openness=(0.3, 0.3),
-        mouth_openness=0.0,
-        sharpness=100.0,
-        brightness=0.5,
-        quality=quality,
-        embedding=vector,
-    )
 
 
 @dataclass(kw_only=True)

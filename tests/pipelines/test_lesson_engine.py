@@ -32,8 +32,8 @@ from verifier.errors import (
 )
 from verifier.prompt import Judgement, PromptOrigin, PromptStatus
 from verifier.schedule import IssuedPrompt, ScheduleHeader, SchedulePromise, verify_schedule
-from verifier.session import SessionPhase
 from verifier.session_score import Decision
+from verifier.session_state import SessionPhase
 from verifier.transparency.base64_text import from_base64
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash, root_of

@@ -22,7 +22,7 @@ from verifier.errors import ProtocolError, UnknownSubjectError
 from verifier.policy import default_policy
 from verifier.prompt import Judgement, PromptKind, PromptOrigin, PromptStatus
 from verifier.schedule import PlannedPrompt
-from verifier.session import SessionPhase, SessionState
+from verifier.session_state import SessionPhase, SessionState
 
 POLICY = default_policy()
 START = datetime(2026, 3, 2, 1, tzinfo=UTC)

@@ -1,0 +1,153 @@
+"""Everything that has happened in one session, as a value, and what follows from it.
+
+The acts that lead from one state to the next are in :mod:`verifier.session`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from verifier.check import Check, Outcome
+from verifier.credit import Pause, Span, credit_spans
+from verifier.policy import PromptRules
+from verifier.prompt import Prompt, PromptOrigin, PromptStatus
+
+
+class SessionPhase(StrEnum):
+    """Where a session stands; the last two are final."""
+
+    OPENING = "opening"
+    RUNNING = "running"
+    ENDING = "ending"
+    CLOSED = "closed"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptCounts:
+    """What became of the prompts; ``issued = answered + missed + open``."""
+
+    issued: int
+    answered: int
+    missed: int
+    open: int
+    added: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """Everything that has happened in one session.
+
+    Attributes
+    ----------
+    started_at
+        Second 0 of every offset.
+    last_event_at
+        No later act may carry an earlier time.
+    end_announced_at
+        When the platform said the lesson was over; None before.
+    pauses
+        Finished pauses, in offsets.
+    paused_at
+        When the running pause began; None when the clock runs.
+    ended_at
+        When it was closed or abandoned; None before.
+    """
+
+    session_id: str
+    learner_id: str
+    class_id: str
+    platform_id: str
+    rules: PromptRules
+    started_at: datetime
+    last_event_at: datetime
+    phase: SessionPhase = SessionPhase.OPENING
+    prompts: tuple[Prompt, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    paused_at: datetime | None = None
+    end_announced_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def open_prompt(self) -> Prompt | None:
+        """The one prompt that waits for an answer, if any."""
+        return next((prompt for prompt in self.prompts if prompt.is_open), None)
+
+    @property
+    def counts(self) -> PromptCounts:
+        """How many prompts were issued and what became of them."""
+        statuses = [prompt.status for prompt in self.prompts]
+        return PromptCounts(
+            issued=len(statuses),
+            answered=statuses.count(PromptStatus.PASSED) + statuses.count(PromptStatus.REFERRED),
+            missed=statuses.count(PromptStatus.MISSED),
+            open=statuses.count(PromptStatus.OPEN),
+            added=sum(prompt.origin is PromptOrigin.ADDED for prompt in self.prompts),
+        )
+
+    @property
+    def passes_s(self) -> tuple[float, ...]:
+        """Offsets at which prompts were passed: when the frames were judged.
+
+        None lies beyond the announced end, so that a slow closing answer earns no lesson time.
+        """
+        passed = (p for p in self.prompts if p.status is PromptStatus.PASSED)
+        return tuple(self._within_lesson(p.resolved_at or p.issued_at) for p in passed)
+
+    @property
+    def breaks_s(self) -> tuple[float, ...]:
+        """Offsets at which missed or referred prompts went out; each ends a span."""
+        broken = {PromptStatus.MISSED, PromptStatus.REFERRED}
+        return tuple(self._within_lesson(p.issued_at) for p in self.prompts if p.status in broken)
+
+    @property
+    def lesson_end(self) -> datetime | None:
+        """When scheduled prompts ceased: the announced end, or when it was abandoned."""
+        return self.end_announced_at or self.ended_at
+
+    @property
+    def silences(self) -> tuple[Pause, ...]:
+        """When no scheduled prompt could go out.
+
+        Before the opening prompt was passed, in pauses, and while a prompt was open at the end.
+        """
+        end = self.lesson_end
+        held = [p for p in self.prompts if end and p.issued_at < end <= (p.resolved_at or end)]
+        stretches = [
+            Pause(start_s=self.offset_s(p.issued_at), end_s=self.offset_s(end)) for p in held if end
+        ]
+        return (*self._opening(), *self.pauses, *stretches)
+
+    def _opening(self) -> tuple[Pause, ...]:
+        passed = [p.resolved_at for p in self.prompts if p.status is PromptStatus.PASSED]
+        until = min((at for at in passed if at), default=self.last_event_at)
+        opening_s = self.offset_s(until)
+        return (Pause(start_s=0.0, end_s=opening_s),) if opening_s > 0 else ()
+
+    def offset_s(self, at: datetime) -> float:
+        """Return seconds since the session started."""
+        return (at - self.started_at).total_seconds()
+
+    def spans(self) -> tuple[Span, ...]:
+        """Return the spans as they stand; see :func:`verifier.credit.credit_spans`."""
+        pauses = self.pauses
+        if self.paused_at is not None:
+            running = (self.offset_s(self.paused_at), self.offset_s(self.last_event_at))
+            pauses = (*pauses, Pause(start_s=running[0], end_s=running[1]))
+        return credit_spans(passes_s=self.passes_s, breaks_s=self.breaks_s, pauses=pauses)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return what was found, by time; an unanswered prompt is a ``no_response``."""
+        found = [check for prompt in self.prompts for check in self._checks_of(prompt)]
+        return tuple(sorted(found, key=lambda check: check.t))
+
+    def _checks_of(self, prompt: Prompt) -> Sequence[Check]:
+        if prompt.attempts or prompt.status is not PromptStatus.MISSED:
+            return [attempt.check for attempt in prompt.attempts]
+        issued_s = self.offset_s(prompt.issued_at)
+        return [Check(t=issued_s, prompted=True, outcome=Outcome.NO_RESPONSE)]
+
+    def _within_lesson(self, at: datetime) -> float:
+        end = self.end_announced_at
+        return self.offset_s(at if end is None else min(at, end))
