@@ -57,7 +57,8 @@ $(VENV)/.test-ready: requirements/test.txt $(VENV)/.runtime-ready
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header --no-emit-index-url --quiet
 lock:
-	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.txt
+	$(LOCK) pyproject.toml requirements/build.in \
+		-c requirements/constraints.in -o requirements/runtime.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra test \
 		-c requirements/runtime.txt -c requirements/constraints.in -o requirements/test.txt
 
