@@ -31,6 +31,7 @@ def main() -> None:
         _run("lfw_pairs", options.out, "--folder", str(options.faces))
     else:
         print(f"accuracy: not measured, {options.faces} is not a folder\n")
+    _run("decisions", options.out)
     _run("install_cost", options.out)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from verifier.arrays import Pixels
 from verifier.comparison import Calibration, Template
 from verifier.enrolment import Anchor
 from verifier.observation import FrameObservation, QualityReason
-from verifier.policy import default_policy
+from verifier.policy import Policy, load_policy
 
 CONTRACT = "colours@1"
 STARTS = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -79,6 +80,14 @@ class ColourObserver:
         )
 
 
+def dense_policy() -> Policy:
+    """Return the default policy with prompts so dense that chance never leaves a long gap."""
+    shipped = resources.files("verifier.policies").joinpath("default.toml").read_bytes()
+    dense = shipped.replace(b"mean_gap_s = { value = 180,", b"mean_gap_s = { value = 75,")
+    assert dense != shipped
+    return load_policy(dense)
+
+
 @dataclass(kw_only=True)
 class LessonStage:
     """An engine, its clock and its archive, and the acts of a platform."""
@@ -105,7 +114,7 @@ class LessonStage:
             checker=checker,
             templates=templates,
             archive=archive,
-            policy=default_policy(),
+            policy=dense_policy(),
             clock=clock,
         )
         return cls(

@@ -56,9 +56,13 @@ def longest_gap_s(row: DemoRow) -> float:
 
 
 def assert_honest(row: DemoRow) -> None:
-    """Credited with the whole lesson, unless chance left it unwatched for a quarter of an hour."""
+    """Credited with the whole lesson, or all of it waits if chance left too much unwatched.
+
+    See `python -m benchmarks.decisions`: about one honest lesson in a thousand waits.
+    """
     assert row.result is not None
-    if longest_gap_s(row) < 15 * 60:
+    assert row.result.account.score.decision is not Decision.REJECT
+    if longest_gap_s(row) < 8 * 60:
         assert row.result.account.score.decision is Decision.ACCEPT
     total_s = row.settlement.credited_s + row.settlement.pending_s
     assert total_s == pytest.approx(60 * LESSON_MINUTES, abs=15)
