@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from pipelines.template_store import EnrolledTemplate
 from verifier.answer import AnswerReason
 from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
+from verifier.enrolment import Anchor
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement, Prompt
 from verifier.schedule import PlannedPrompt, SchedulePromise
@@ -71,7 +71,7 @@ class Lesson:
     """One lesson in progress: the session as a value, and what must not leave the engine."""
 
     state: SessionState = field(repr=False)
-    enrolled: EnrolledTemplate = field(repr=False)
+    anchor: Anchor
     assurance: Assurance
     planned_minutes: float
     expires_at: datetime

@@ -28,10 +28,12 @@ from pipelines.lesson import (
     PromptView,
 )
 from pipelines.lesson_records import LessonRecords
-from pipelines.template_store import EnrolledTemplate, TemplateStore
+from pipelines.template_store import TemplateStore
 from verifier import session as acts
 from verifier.claim import SessionAccount
+from verifier.comparison import Template
 from verifier.credit import credit
+from verifier.enrolment import Anchor
 from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 from verifier.policy import Policy
 from verifier.prompt import PromptKind, PromptOrigin
@@ -121,7 +123,8 @@ class LessonEngine:
             enrolled = self.templates.load(
                 learner_id, contract_id=self.checker.observer.contract_id
             )
-            self._abandon_sessions_of(learner_id)
+            for lesson in [x for x in self._lessons.values() if x.state.learner_id == learner_id]:
+                self._abandon(lesson)
             header = ScheduleHeader(
                 session_id=secrets.token_hex(16),
                 learner_id=learner_id,
@@ -131,7 +134,7 @@ class LessonEngine:
                 parameters=_parameters(self.policy),
                 opened_at=self.clock.now(),
             )
-            lesson = self._begin(header, enrolled, assurance, planned_minutes)
+            lesson = self._begin(header, enrolled.anchor, assurance, planned_minutes)
             self._lessons[header.session_id] = lesson
             return header.session_id
 
@@ -166,18 +169,20 @@ class LessonEngine:
         Raises
         ------
         InputError, UnknownSubjectError, ProtocolError
-            If step 1 or 2 fails; nothing was judged and nothing stored.
+            If step 1 or 2 fails, or the learner's face was forgotten meanwhile; nothing was
+            judged and nothing stored.
         LedgerError
             If step 4 fails; the prompt is still open.
         """
         _require_frames(frames)
         if not isinstance(nonce, bytes):
             raise InputError(f"the nonce is {type(nonce).__name__}; bytes were wanted")
+        arrived = self.clock.now()  # before the wait for the lock: others' frames cost no time
         with self._lock:
             lesson = self._lesson(session_id)
-            now = self.clock.now()
+            now = max(arrived, lesson.state.last_event_at)
             begun = acts.begin_upload(lesson.state, prompt_id=prompt_id, nonce=nonce, at=now)
-            checked = self.checker.check(frames, lesson.enrolled.template)
+            checked = self.checker.check(frames, self._reference(lesson))
             judged = checked.judged
             answered = acts.answer(
                 begun,
@@ -220,8 +225,9 @@ class LessonEngine:
         """
         with self._lock:
             lesson = self._lesson(session_id)
-            self._catch_up(lesson)
-            lesson.state = acts.announce_end(lesson.state, at=self.clock.now())
+            now = self._catch_up(lesson)
+            lesson.state = acts.announce_end(lesson.state, at=now)
+            self._issue_closing(lesson)
 
     def close(self, session_id: str) -> LessonResult:
         """End a session, score it, put the closing leaf under a checkpoint; return the result.
@@ -234,16 +240,20 @@ class LessonEngine:
             if session_id in self._finished:
                 return self._finished.pop(session_id)
             lesson = self._lesson(session_id)
-            self._catch_up(lesson)
-            state = lesson.state
-            asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
-            end = acts.close if asked and state.open_prompt is None else acts.abandon
-            return self._finish(lesson, end(state, at=self.clock.now()))
+            return self._end(lesson, self._catch_up(lesson))
+
+    def abandon_expired(self) -> int:
+        """Abandon every session whose time has run out; return how many. For a worker to call."""
+        with self._lock:
+            expired = [x for x in self._lessons.values() if self.clock.now() >= x.expires_at]
+            for lesson in expired:
+                self._abandon(lesson)
+            return len(expired)
 
     def _begin(
         self,
         header: ScheduleHeader,
-        enrolled: EnrolledTemplate,
+        anchor: Anchor,
         assurance: Assurance,
         planned_minutes: float,
     ) -> Lesson:
@@ -257,7 +267,7 @@ class LessonEngine:
             committed,
             policy=self.policy.rule,
             number=self._sessions_held[held],
-            anchor=enrolled.anchor,
+            anchor=anchor,
             assurance=assurance,
             planned_minutes=planned_minutes,
         )
@@ -279,7 +289,7 @@ class LessonEngine:
                 policy=self.policy,
                 at=started_at,
             ),
-            enrolled=enrolled,
+            anchor=anchor,
             assurance=assurance,
             planned_minutes=planned_minutes,
             expires_at=started_at + timedelta(minutes=planned_minutes, seconds=slack_s),
@@ -291,20 +301,41 @@ class LessonEngine:
             last_index=opened.index,
         )
 
-    def _catch_up(self, lesson: Lesson) -> None:
-        """Let happen what fell due since somebody last asked, each at its own time."""
-        now = min(self.clock.now(), lesson.expires_at)
+    def _catch_up(self, lesson: Lesson) -> datetime:
+        """Let happen what fell due, each at its own time; return the moment it is now.
+
+        Whatever ends scheduled prompts has to happen at that very moment: a clock read again
+        could be past the next one.
+        """
+        now = max(min(self.clock.now(), lesson.expires_at), lesson.state.last_event_at)
+        missed = lesson.state.counts.missed
         while True:
             self._expire_prompt(lesson, now)
+            self._issue_closing(lesson)
             due_at = _due_at(lesson)
             if due_at is None or due_at > now:
-                return
-            self._issue(lesson, PromptOrigin.SCHEDULED, at=due_at, planned=lesson.take_planned())
+                if (prompt := lesson.state.open_prompt) and prompt.closes_at < now:
+                    continue
+                break
+            planned = lesson.next_planned
+            self._issue(lesson, PromptOrigin.SCHEDULED, at=due_at, planned=planned)
+            lesson.take_planned()
+        # Misses are proved now; a prompt that is open is proved with its answer.
+        if lesson.state.counts.missed > missed:
+            self.archive.publish()
+        return now
+
+    def _issue_closing(self, lesson: Lesson) -> None:
+        """Issue the closing prompt, once, as soon as none is open after the announced end."""
+        state = lesson.state
+        asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
+        if state.phase is SessionPhase.ENDING and state.open_prompt is None and not asked:
+            self._issue(lesson, PromptOrigin.CLOSING, at=state.last_event_at)
 
     def _expire_prompt(self, lesson: Lesson, now: datetime) -> None:
         """Count an open prompt as missed when its time is up, and say so in the log."""
         prompt = lesson.state.open_prompt
-        if prompt is None or now < prompt.closes_at:
+        if prompt is None or now <= prompt.closes_at:
             return
         at = max(prompt.closes_at, lesson.state.last_event_at)
         expired = acts.expire(lesson.state, at=at)
@@ -318,9 +349,6 @@ class LessonEngine:
             return
         if state.phase is SessionPhase.OPENING:
             self._issue(lesson, PromptOrigin.OPENING, at=self.clock.now())
-        asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
-        if state.phase is SessionPhase.ENDING and not asked:
-            self._issue(lesson, PromptOrigin.CLOSING, at=self.clock.now())
 
     def _issue(
         self,
@@ -342,24 +370,30 @@ class LessonEngine:
         self._records.issued(lesson, issued.prompts[-1], now=self.clock.now())
         lesson.state = issued
 
-    def _abandon_sessions_of(self, learner_id: str) -> None:
-        """Abandon what this learner left open, and whatever else has run out of time."""
-        for lesson in list(self._lessons.values()):
-            if lesson.state.learner_id == learner_id:
-                self._catch_up(lesson)
-                self._abandon(lesson)
-            else:
-                self._abandon_if_expired(lesson)
-
-    def _abandon_if_expired(self, lesson: Lesson) -> None:
-        if self.clock.now() >= lesson.expires_at:
-            self._catch_up(lesson)
-            self._abandon(lesson)
-
     def _abandon(self, lesson: Lesson) -> None:
-        at = max(min(self.clock.now(), lesson.expires_at), lesson.state.last_event_at)
-        result = self._finish(lesson, acts.abandon(lesson.state, at=at))
+        result = self._end(lesson, self._catch_up(lesson))
         self._finished[result.state.session_id] = result
+
+    def _end(self, lesson: Lesson, now: datetime) -> LessonResult:
+        """Close a session whose closing prompt was resolved; abandon any other.
+
+        One that was never announced to end is asked its closing prompt all the same, and has
+        missed it: whoever just leaves must not be better off than who was asked.
+        """
+        if lesson.state.phase is SessionPhase.RUNNING and lesson.state.open_prompt is None:
+            lesson.state = acts.announce_end(lesson.state, at=now)
+            self._issue_closing(lesson)
+        state = lesson.state
+        asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
+        end = acts.close if asked and state.open_prompt is None else acts.abandon
+        return self._finish(lesson, end(state, at=now))
+
+    def _reference(self, lesson: Lesson) -> Template:
+        """Open the template anew for each answer: none stays in memory, none outlives its key."""
+        enrolled = self.templates.load(
+            lesson.state.learner_id, contract_id=self.checker.observer.contract_id
+        )
+        return enrolled.template
 
     def _finish(self, lesson: Lesson, ended: SessionState) -> LessonResult:
         """Score an ended session and record it; only then is the lesson let go."""
@@ -399,8 +433,9 @@ class LessonEngine:
 
     def _lesson(self, session_id: str) -> Lesson:
         """Return a lesson in progress, abandoning it first if its time has run out."""
-        if (lesson := self._lessons.get(session_id)) is not None:
-            self._abandon_if_expired(lesson)
+        lesson = self._lessons.get(session_id)
+        if lesson is not None and self.clock.now() >= lesson.expires_at:
+            self._abandon(lesson)
         if session_id in self._finished:
             raise ProtocolError("session_over", "the session was abandoned; close returns it")
         if session_id not in self._lessons:

@@ -15,6 +15,7 @@ from verifier.claim import SessionAccount
 from verifier.enrolment import Anchor
 from verifier.prompt import Prompt
 from verifier.schedule import ScheduleHeader
+from verifier.session_score import Decision
 from verifier.session_state import SessionState
 from verifier.transparency.base64_text import to_base64
 from verifier.transparency.canonical_json import JSONValue
@@ -74,7 +75,6 @@ class LessonRecords:
     def missed(self, lesson: Lesson, prompt: Prompt, *, now: datetime) -> None:
         """Record that a prompt's time ran out."""
         self._append(lesson, "prompt_missed", {"prompt_id": prompt.prompt_id}, now=now)
-        self.archive.publish()
 
     def answered(
         self, lesson: Lesson, answered: SessionState, prompt_id: str, checked: CheckedFrames
@@ -84,7 +84,7 @@ class LessonRecords:
         check = prompt.attempts[-1].check
         public = {key: value for key, value in check.to_record().items() if key not in _SCORES}
         record: dict[str, JSONValue] = {
-            "anchor": lesson.enrolled.anchor.value,
+            "anchor": lesson.anchor.value,
             "answer": checked.judged.judgement.value,
             "attempt": len(prompt.attempts),
             "calibration": self.calibration,
@@ -134,6 +134,11 @@ class LessonRecords:
             "schedule_checkpoint_root": to_base64(lesson.promise.checkpoint_root),
             "schedule_checkpoint_size": lesson.checkpoint_size,
             "schedule_secret": to_base64(lesson.promise.secret),
+            # When nothing could be asked, so that a prompt of the schedule may be missing.
+            "silences_ms": [
+                [_milliseconds(silence.start_s), _milliseconds(silence.end_s)]
+                for silence in ended.silences
+            ],
         }
         archived = self._append(
             lesson,
@@ -142,11 +147,12 @@ class LessonRecords:
             now=ended.last_event_at,
             private={
                 "credited_s": account.credit.credited_s,
-                "decision": score.decision.value,
+                "decision": _told(score.decision),
                 "pending_s": account.credit.pending_s,
             },
             console={
                 "authenticity": score.authenticity,
+                "decision": score.decision.value,
                 "verified_lower95_minutes": score.verified_lower95_minutes,
                 "verified_mean_minutes": score.verified_mean_minutes,
             },
@@ -182,6 +188,11 @@ class LessonRecords:
 def _count(lesson: Lesson, archived: ArchivedSnapshot) -> None:
     lesson.sequence += 1
     lesson.last_index = archived.index
+
+
+def _told(decision: Decision) -> str:
+    """Return what platform and learner may hear: whether a person proposes to reject is not it."""
+    return "accept" if decision is Decision.ACCEPT else "under_review"
 
 
 def _milliseconds(seconds: float) -> int:

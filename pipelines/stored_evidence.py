@@ -49,7 +49,9 @@ def hide(
     A receipt discloses the record, and scores told to a platform are a hill to climb; so what is
     for reviewers only is committed to as ciphertext.
     """
-    part = seal(key, canonical_json(console), context, _CONSOLE)
+    # Padded, or the length of a ciphertext would tell a capped score from another.
+    padding = "0" * (-len(canonical_json({**console, _PADDING: ""})) % _CONSOLE_BLOCK)
+    part = seal(key, canonical_json({**console, _PADDING: padding}), context, _CONSOLE)
     hidden: JSONValue = {
         "ciphertext": to_base64(part.ciphertext),
         "nonce": to_base64(part.nonce),
@@ -58,6 +60,8 @@ def hide(
 
 
 _CONSOLE = "console"
+_CONSOLE_BLOCK = 256  # bytes
+_PADDING = "padding"
 
 
 def _reveal(
@@ -72,7 +76,8 @@ def _reveal(
     if not isinstance(nonce, str) or not isinstance(ciphertext, str):
         raise LedgerError("a record's hidden part lacks nonce or ciphertext")
     part = SealedPart(nonce=from_base64(nonce), ciphertext=from_base64(ciphertext))
-    return parse_canonical_object(unseal(key, part, sealed.context, _CONSOLE, sealed.key_check))
+    opened = parse_canonical_object(unseal(key, part, sealed.context, _CONSOLE, sealed.key_check))
+    return {name: value for name, value in opened.items() if name != _PADDING}
 
 
 def object_path(folder: Path, digest: str) -> Path:

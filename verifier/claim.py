@@ -119,7 +119,7 @@ def _require_own(claim: Claim, sessions: Sequence[SessionAccount]) -> None:
 def _require_apart(sessions: Sequence[SessionAccount]) -> None:
     if len({session.session_id for session in sessions}) != len(sessions):
         raise InvalidRecordError("a session was given twice; each once was wanted")
-    for earlier, later in pairwise(sorted(sessions, key=lambda s: s.started_at)):
+    for earlier, later in pairwise(sorted(sessions, key=lambda s: (s.started_at, s.ended_at))):
         if later.started_at < earlier.ended_at:
             raise InvalidRecordError("two sessions overlap; nobody attends two lessons at once")
 

@@ -68,8 +68,7 @@ class Prompt:
     issued_at
         When it went out.
     asked_at
-        When the last request for frames went out: ``issued_at``, or the last retry after a face
-        was seen.
+        From when the deadline counts: ``issued_at``, or the first retry if a face was seen.
     capture_s, upload_s
         Seconds from ``asked_at`` in which frames must begin to arrive, and seconds more for an
         upload that began in time.
@@ -148,13 +147,15 @@ def miss_prompt(prompt: Prompt, *, at: datetime) -> Prompt:
 def _ask_again(prompt: Prompt, *, at: datetime, nonce: bytes | None) -> Prompt:
     if nonce is None or nonce in prompt.nonces:
         raise ProtocolError("nonce_reused", "a retry needs a fresh nonce")
-    # Only a face that was seen earns new time: junk sent at the last second must not stretch it.
-    seen = prompt.attempts[-1].check.outcome in {Outcome.CAPTURED, Outcome.MULTIPLE_FACES}
+    # Only a face that was seen earns new time, and only once: whoever sends something unclear at
+    # the last second, again and again, must not keep the prompt open until somebody is back.
+    shown = prompt.attempts[-1].check.outcome in {Outcome.CAPTURED, Outcome.MULTIPLE_FACES}
+    renewed = shown and len(prompt.attempts) == 1
     return replace(
         prompt,
         nonce=nonce,
         spent_nonces=prompt.nonces,
-        asked_at=at if seen else prompt.asked_at,
+        asked_at=at if renewed else prompt.asked_at,
         upload_began_at=None,
     )
 

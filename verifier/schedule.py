@@ -265,8 +265,10 @@ def verify_schedule(
         another prompt to be answered is listed.
     """
     drawn = seed(promise.secret, promise.committed, promise.checkpoint_root, promise.cosignatures)
-    plan = PlannedPrompts(seed=drawn, parameters=promise.header.parameters).until(ended_s)
-    due = {prompt.index: prompt for prompt in plan}
+    planned = PlannedPrompts(seed=drawn, parameters=promise.header.parameters)
+    # What is due at the very end (in a log: within its millisecond) may go out and need not.
+    due = {p.index: p for p in takewhile(lambda p: p.offset_s <= ended_s, planned)}
+    plan = tuple(prompt for prompt in due.values() if prompt.offset_s < ended_s)
     went_out = {prompt.index for prompt in issued}
     silent = [prompt for prompt in plan if prompt.index not in went_out]
     excused = {p.index for p in silent if _within(p.offset_s, silences)}

@@ -143,7 +143,11 @@ class SessionState:
         return tuple(sorted(found, key=lambda check: check.t))
 
     def _checks_of(self, prompt: Prompt) -> Sequence[Check]:
-        if prompt.attempts or prompt.status is not PromptStatus.MISSED:
+        # Before the first pass nothing is earned: that nobody answered yet says nothing more.
+        unanswered = prompt.status is PromptStatus.MISSED and not prompt.attempts
+        if unanswered and prompt.origin is PromptOrigin.OPENING and self.passes_s:
+            return []
+        if not unanswered:
             return [attempt.check for attempt in prompt.attempts]
         issued_s = self.offset_s(prompt.issued_at)
         return [Check(t=issued_s, prompted=True, outcome=Outcome.NO_RESPONSE)]

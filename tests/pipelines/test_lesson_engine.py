@@ -1,4 +1,5 @@
 import base64
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -7,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from pipelines.keystore import RecordClass
 from pipelines.lesson import LessonResult
 from tests.pipelines.lesson_stage import (
     BLURRED,
@@ -23,6 +25,7 @@ from tests.pipelines.lesson_stage import (
 from verifier.answer import AnswerReason
 from verifier.check import Outcome
 from verifier.claim import Claim, settle
+from verifier.credit import Pause
 from verifier.errors import (
     ContractMismatchError,
     InputError,
@@ -31,7 +34,13 @@ from verifier.errors import (
     UnknownSubjectError,
 )
 from verifier.prompt import Judgement, PromptOrigin, PromptStatus
-from verifier.schedule import IssuedPrompt, ScheduleHeader, SchedulePromise, verify_schedule
+from verifier.schedule import (
+    IssuedPrompt,
+    ScheduleHeader,
+    SchedulePromise,
+    ScheduleVerdict,
+    verify_schedule,
+)
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 from verifier.transparency.base64_text import from_base64
@@ -63,6 +72,12 @@ def frames_seen(stage: LessonStage) -> int:
     observer = stage.engine.checker.observer
     assert isinstance(observer, ColourObserver)
     return observer.frames_seen
+
+
+def console_ciphertext(extra: bytes) -> bytes:
+    """Return the encrypted numbers in what a receipt discloses."""
+    record = json.loads(extra)["opening"]["record"]
+    return base64.b64decode(record["console"]["ciphertext"])
 
 
 class TestAWholeLesson:
@@ -160,7 +175,9 @@ class TestAnswers:
         for _ in range(3):
             stage.answer(session_id, stage.prompt(session_id), BLURRED)
         assert stage.engine.poll(session_id) is None
-        assert stage.engine.close(session_id).state.counts.missed == 1
+        _, asked, closing = stage.engine.close(session_id).state.prompts
+        assert (len(asked.attempts), asked.status) == (3, PromptStatus.MISSED)
+        assert closing.origin is PromptOrigin.CLOSING
 
     def test_every_answer_is_in_the_log_before_it_is_acknowledged(self, stage: LessonStage) -> None:
         session_id = stage.open()
@@ -190,8 +207,9 @@ class TestAPlatformThatPlaysForTime:
         stage.clock.advance(45 * 60)
         result = stage.end(session_id)
         scheduled = [p for p in result.state.prompts if p.origin is PromptOrigin.SCHEDULED]
-        assert len(scheduled) > 3
-        assert all(prompt.status is PromptStatus.MISSED for prompt in scheduled[:-1])
+        past = [p for p in scheduled if result.state.offset_s(p.closes_at) < 45 * 60]
+        assert len(past) > 3
+        assert all(prompt.status is PromptStatus.MISSED for prompt in past)
         assert result.account.credit.credited_s == 0
 
     def test_polling_now_and_then_answers_nothing_that_is_past(self, stage: LessonStage) -> None:
@@ -233,7 +251,7 @@ class TestAPlatformThatPlaysForTime:
         session_id = stage.open()
         stage.attend(session_id, minutes=10)
         stage.clock.advance(30 * 24 * 3600)
-        stage.open("learner-2")
+        assert stage.engine.abandon_expired() == 1
         result = stage.engine.close(session_id)
         assert result.state.phase is SessionPhase.ABANDONED
         assert result.evidence.duration_s == (45 + 30) * 60
@@ -252,6 +270,76 @@ class TestAPlatformThatPlaysForTime:
         result = stage.engine.close(session_id)
         assert result.state.phase is SessionPhase.ABANDONED
         assert result.account.credit.credited_s < 30 * 60
+
+    def test_leaving_is_no_better_than_being_asked(self, stage: LessonStage) -> None:
+        """Closing without an end, or without an answer, misses the closing prompt."""
+        for announced in (True, False):
+            session_id = stage.open(f"learner-{announced}")
+            stage.attend(session_id, minutes=20)
+            while prompt := stage.engine.poll(session_id):
+                stage.answer(session_id, prompt)
+            if announced:
+                stage.engine.announce_end(session_id)
+            result = stage.engine.close(session_id)
+            assert result.state.prompts[-1].origin is PromptOrigin.CLOSING
+            assert result.state.prompts[-1].status is PromptStatus.MISSED
+            assert result.evidence.checks[-1].outcome is Outcome.NO_RESPONSE
+
+    def test_an_end_announced_to_nobody_is_asked_when_it_is_announced(
+        self, stage: LessonStage
+    ) -> None:
+        session_id = stage.open()
+        stage.attend(session_id, minutes=20)
+        while prompt := stage.engine.poll(session_id):
+            stage.answer(session_id, prompt)
+        stage.engine.announce_end(session_id)
+        stage.clock.advance(5 * 60)
+        assert stage.engine.poll(session_id) is None
+        assert stage.engine.close(session_id).state.phase is SessionPhase.CLOSED
+
+    def test_a_learner_who_sits_down_late_keeps_what_follows(self, stage: LessonStage) -> None:
+        """Opening prompts that nobody answered yet say nothing about the lesson."""
+        session_id = stage.open(minutes=60)
+        for _ in range(12 * 60):
+            stage.engine.poll(session_id)
+            stage.clock.advance(1)
+        stage.attend(session_id, minutes=45)
+        result = stage.end(session_id)
+        assert result.state.counts.missed >= 11
+        assert result.account.credit.credited_s == pytest.approx(45 * 60, abs=5)
+
+    def test_a_face_that_was_forgotten_is_not_judged_and_not_kept(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        prompt = stage.prompt(session_id)
+        stage.keystore.destroy("learner-1", RecordClass.FACE_EVIDENCE)
+        with pytest.raises(UnknownSubjectError, match="not enrolled"):
+            stage.answer(session_id, prompt)
+        assert "snapshot" not in [leaf.kind for leaf in leaves(stage)]
+
+    def test_a_prompt_the_disk_refused_is_issued_later(
+        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session_id = stage.open()
+        stage.answer(session_id, stage.prompt(session_id))
+
+        def refuse(*_: object, **__: object) -> None:
+            raise LedgerError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.archive, "append_record", refuse)
+            with pytest.raises(LedgerError):
+                stage.attend(session_id, minutes=45)
+        issued = stage.engine.poll(session_id)
+        assert issued is not None
+        state = stage.engine.close(session_id).state
+        assert [p.planned_index for p in state.prompts if p.planned_index is not None] == [0]
+
+    def test_the_last_moment_counts_even_if_somebody_polls(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        prompt = stage.prompt(session_id)
+        stage.clock.advance(60)
+        stage.engine.poll(session_id)
+        assert stage.answer(session_id, prompt).judgement is Judgement.PASS
 
     def test_junk_at_the_last_second_does_not_stretch_a_prompt(self, stage: LessonStage) -> None:
         session_id = stage.open()
@@ -475,16 +563,38 @@ class TestTheLogAlone:
     def test_the_schedule_follows_from_commitment_secret_and_checkpoint(
         self, stage: LessonStage, result: LessonResult
     ) -> None:
-        issued, silences = self.issued(stage), result.state.silences
-        promise = self.promise(stage)
+        issued, promise = self.issued(stage), self.promise(stage)
         assert len(issued) > 3
-        verdict = verify_schedule(promise, issued, ended_s=45 * 60, silences=silences)
+        verdict = self.verdict(stage, promise, issued)
         assert verdict.ok
-        assert verdict.late == ()
-        fewer = verify_schedule(promise, issued[1:], ended_s=45 * 60, silences=silences)
+        fewer = self.verdict(stage, promise, issued[1:])
         assert fewer.missing == (issued[0].index,)
         other = replace(promise, header=replace(promise.header, class_id="class-2"))
-        assert not verify_schedule(other, issued, ended_s=45 * 60, silences=silences).ok
+        assert not self.verdict(stage, other, issued).ok
+        assert result.state.phase is SessionPhase.CLOSED
+
+    def test_a_late_opening_and_an_abandoned_session_keep_to_their_schedule(
+        self, stage: LessonStage
+    ) -> None:
+        session_id = stage.open()
+        stage.clock.advance(7 * 60)
+        stage.engine.poll(session_id)
+        stage.attend(session_id, minutes=20)
+        stage.engine.close(session_id)
+        assert self.verdict(stage, self.promise(stage), self.issued(stage)).ok
+
+    def verdict(
+        self, stage: LessonStage, promise: SchedulePromise, issued: list[IssuedPrompt]
+    ) -> ScheduleVerdict:
+        """Compare with the schedule, by the closing leaf's own end and silences."""
+        facts = next(leaf.facts for leaf in leaves(stage) if leaf.kind == "session_closed")
+        stretches = cast("list[list[int]]", facts["silences_ms"])
+        return verify_schedule(
+            promise,
+            issued,
+            ended_s=cast("int", facts["lesson_end_ms"]) / 1000,
+            silences=[Pause(start_s=a / 1000, end_s=b / 1000) for a, b in stretches],
+        )
 
     def test_closing_counts_show_an_omission(
         self, stage: LessonStage, result: LessonResult
@@ -536,5 +646,7 @@ class TestTheLogAlone:
             extra = base64.b64decode(receipt.split(b"extra ")[1].split(b"\n")[0])
             assert b"log10_lr" not in extra
             assert b"authenticity" not in extra
+            assert b"reject" not in extra
+            assert len(console_ciphertext(extra)) % 256 == 16
         console = stage.archive.read_snapshot(answered).console
         assert console["comparison_log10_lr"] == result.evidence.checks[0].comparison_log10_lr

@@ -136,3 +136,13 @@ def test_nobody_attends_two_lessons_at_once() -> None:
     earlier = replace(second, started_at=second.started_at - timedelta(seconds=1))
     with pytest.raises(InvalidRecordError, match="overlap"):
         settle(claimed(120), [earlier, first])
+
+
+def test_a_session_without_length_overlaps_nothing() -> None:
+    """One opened and left at once starts where the next one does; order does not matter."""
+    whole = account("a", credited=60)
+    empty = replace(
+        account("b", credited=0), started_at=whole.started_at, ended_at=whole.started_at
+    )
+    for sessions in ([whole, empty], [empty, whole]):
+        assert settle(claimed(60), sessions).credited_s == 3600

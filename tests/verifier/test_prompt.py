@@ -76,8 +76,8 @@ def test_the_third_unclear_answer_is_a_miss() -> None:
     once = answered(PROMPT, Judgement.RETRY, second=50, retry=1)
     twice = answered(once, Judgement.RETRY, second=100, retry=2)
     assert twice.is_open
-    assert twice.closes_at == START + timedelta(seconds=160)
-    thrice = answered(twice, Judgement.RETRY, second=150)
+    assert twice.closes_at == START + timedelta(seconds=110)  # time is given anew only once
+    thrice = answered(twice, Judgement.RETRY, second=105)
     assert thrice.status is PromptStatus.MISSED
     assert len(thrice.attempts) == 3
 
