@@ -22,6 +22,7 @@ class QualityReason(StrEnum):
     TURNED_AWAY = "turned_away"  # |yaw| or |pitch| beyond what the embedder holds for
     TILTED = "tilted"
     EYES_CLOSED = "eyes_closed"
+    FACE_COVERED = "face_covered"  # eyes or mouth are not to be seen where the mesh has them
     UNCERTAIN_FACE = "uncertain_face"  # the mesh network itself doubts that this is a face
 
 
