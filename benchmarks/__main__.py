@@ -29,6 +29,7 @@ def main() -> None:
     _run("frame_speed", options.out)
     if options.faces.is_dir():
         _run("lfw_pairs", options.out, "--folder", str(options.faces))
+        _run("degraded_pairs", options.out, "--folder", str(options.faces))
     else:
         print(f"accuracy: not measured, {options.faces} is not a folder\n")
     _run("decisions", options.out)

@@ -150,9 +150,11 @@ class ComparisonResult:
         )
 
     def of_unfit_face(self) -> "ComparisonResult":
-        """Return the result where a face was unfit: bad light never makes it somebody else's."""
-        if self.outcome is not ComparisonOutcome.NO_MATCH:
-            return self
+        """Return the result where a face was unfit: nothing is decided, neither way.
+
+        Bad light must not make it somebody else's face, and motion blur must not make somebody
+        else's face the learner's. What was measured stays in the result.
+        """
         return replace(self, outcome=ComparisonOutcome.INCONCLUSIVE)
 
     def to_json(self) -> dict[str, Any]:
