@@ -151,7 +151,7 @@ class LessonEngine:
         with self._lock:
             lesson = self._lesson(session_id)
             self._catch_up(lesson)
-            self._issue_at_the_ends(lesson)
+            self._issue_opening(lesson)
             prompt = lesson.state.open_prompt
             return None if prompt is None else PromptView.of(prompt)
 
@@ -194,7 +194,7 @@ class LessonEngine:
                 retry_nonce=secrets.token_bytes(NONCE_BYTES),
             )
             archived, check = self._records.answered(lesson, answered, prompt_id, checked)
-            if lesson.state.phase is SessionPhase.OPENING is not answered.phase:
+            if answered.phase is not lesson.state.phase:  # the opening prompt was passed
                 lesson.skip_until(answered.offset_s(now))
             lesson.state = answered
             lesson.archived.append(
@@ -342,12 +342,9 @@ class LessonEngine:
         self._records.missed(lesson, prompt, now=self.clock.now())
         lesson.state = expired
 
-    def _issue_at_the_ends(self, lesson: Lesson) -> None:
-        """Issue the opening prompt, again if it was missed, or the closing one, once."""
-        state = lesson.state
-        if state.open_prompt is not None:
-            return
-        if state.phase is SessionPhase.OPENING:
+    def _issue_opening(self, lesson: Lesson) -> None:
+        """Issue the opening prompt, and again when it was missed: only who asks is asked."""
+        if lesson.state.phase is SessionPhase.OPENING and lesson.state.open_prompt is None:
             self._issue(lesson, PromptOrigin.OPENING, at=self.clock.now())
 
     def _issue(
