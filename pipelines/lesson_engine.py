@@ -214,7 +214,7 @@ class LessonEngine:
             )
 
     def announce_end(self, session_id: str) -> None:
-        """Hear from the platform that the lesson is over; a closing prompt follows.
+        """Hear from the platform that the lesson is over; a closing prompt is due at once.
 
         Raises
         ------
@@ -227,7 +227,6 @@ class LessonEngine:
             lesson = self._lesson(session_id)
             now = self._catch_up(lesson)
             lesson.state = acts.announce_end(lesson.state, at=now)
-            self._issue_closing(lesson)
 
     def close(self, session_id: str) -> LessonResult:
         """End a session, score it, put the closing leaf under a checkpoint; return the result.

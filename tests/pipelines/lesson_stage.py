@@ -181,15 +181,17 @@ class LessonStage:
         return answered
 
     def end(self, session_id: str, who: str | None = LEARNER_FACE) -> LessonResult:
-        """Announce the end, answer the closing prompt (or let it lapse), and close."""
-        while prompt := self.engine.poll(session_id):
-            self.answer(session_id, prompt)
+        """Announce the end, let ``who`` answer what is open and the closing prompt, and close.
+
+        With None there nobody answers, and both lapse.
+        """
+        while who is not None and (prompt := self.engine.poll(session_id)):
+            self.answer(session_id, prompt, who)
         self.engine.announce_end(session_id)
-        prompt_view = self.prompt(session_id)
         if who is None:
-            self.clock.advance(61)
+            self.clock.advance(125)
         else:
-            self.answer(session_id, prompt_view, who)
+            self.answer(session_id, self.prompt(session_id), who)
         return self.engine.close(session_id)
 
     def finish(self) -> None:
