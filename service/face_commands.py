@@ -129,27 +129,38 @@ def _observer() -> FaceObserver:
 def _compare(
     observer: FaceObserver, reference: DecodedImage, probe: DecodedImage
 ) -> tuple[ComparisonResult, tuple[str, ...]]:
-    """Compare the only face of each picture; several or none make it inconclusive."""
+    """Compare the one face that each picture is of; none, or no clear one, is inconclusive."""
     seen = {
         "reference": observer.observe(reference.pixels).faces,
         "probe": observer.observe(probe.pixels).faces,
     }
     reasons = tuple(reason for name in seen for reason in _reasons(name, seen[name]))
-    if any(len(faces) != 1 for faces in seen.values()):
+    if not all(_is_of_one(faces) for faces in seen.values()):
         return ComparisonResult.not_measured(DEFAULT_CALIBRATION), reasons
     enrolled, shown = (
         Template(contract_id=observer.contract_id, vector=_vector(faces[0]))
         for faces in seen.values()
     )
     result = compare(enrolled, shown, DEFAULT_CALIBRATION)
-    return result.of_unfit_face() if reasons else result, reasons
+    unfit = any(faces[0].quality for faces in seen.values())
+    return result.of_unfit_face() if unfit else result, reasons
+
+
+def _is_of_one(faces: Sequence[FaceObservation]) -> bool:
+    """Whether a picture is clearly of one person: others, if any, stand far behind.
+
+    For photographs only; in a lesson a second face of any size asks again.
+    """
+    widths = [face.box_px.w for face in faces[:2]]
+    return bool(widths) and (len(widths) == 1 or widths[0] >= 2 * widths[1])
 
 
 def _reasons(name: str, faces: Sequence[FaceObservation]) -> list[str]:
     """Say what stands in the way of a comparison, or weakens it."""
-    if len(faces) != 1:
+    if not _is_of_one(faces):
         return [f"{name}: {len(faces)} faces, 1 wanted"]
-    return [f"{name}: {reason}" for reason in faces[0].quality]
+    others = [f"{name}: {len(faces)} faces, the largest compared"] if len(faces) > 1 else []
+    return others + [f"{name}: {reason}" for reason in faces[0].quality]
 
 
 def _vector(face: FaceObservation) -> Float32Array:

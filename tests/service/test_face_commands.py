@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from models.image_decoder import decode_image, encode_frame
 from models.observer import FaceObserver
 from service import face_commands
 from service.cli import app
@@ -298,3 +301,22 @@ def test_the_command_as_users_run_it(demo_faces: dict[str, Path], nobody: Path) 
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert [len(report["faces"]) for report in json.loads(done.stdout)] == [1, 0]
+
+
+def test_somebody_far_behind_does_not_stand_in_the_way(
+    save: Save, demo_faces: dict[str, Path]
+) -> None:
+    """The picture is clearly of the person in front; two of one size stay a question."""
+    front, behind = (demo_faces[name].read_bytes() for name in ("person1-b", "person3"))
+    height = decode_image(front).pixels.shape[0]
+    frame = decode_image(shrunk(behind, 0.9)).pixels
+    small = cv2.resize(frame, None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
+    canvas = np.full((height, small.shape[1], 3), 128, np.uint8)
+    canvas[: small.shape[0]] = small
+    crowd = save("crowd.png", side_by_side(front, encode_frame(canvas)))
+    assert len(call("inspect", "--json", crowd).json()["faces"]) == 2
+    said = call("compare", "--json", demo_faces["person1-a"], crowd).json()
+    assert said["reasons"] == ["probe: 2 faces, the largest compared"]
+    assert said["outcome"] == "match"
+    stranger = call("compare", "--json", demo_faces["person3"], crowd).json()
+    assert stranger["outcome"] == "no_match"
