@@ -327,8 +327,11 @@ class LessonEngine:
     def _issue_closing(self, lesson: Lesson) -> None:
         """Issue the closing prompt, once, as soon as none is open after the announced end."""
         state = lesson.state
-        asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
-        if state.phase is SessionPhase.ENDING and state.open_prompt is None and not asked:
+        if (
+            state.phase is SessionPhase.ENDING
+            and state.open_prompt is None
+            and not state.closing_asked
+        ):
             self._issue(lesson, PromptOrigin.CLOSING, at=state.last_event_at)
 
     def _expire_prompt(self, lesson: Lesson, now: datetime) -> None:
@@ -380,8 +383,8 @@ class LessonEngine:
             lesson.state = acts.announce_end(lesson.state, at=now)
             self._issue_closing(lesson)
         state = lesson.state
-        asked = any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts)
-        end = acts.close if asked and state.open_prompt is None else acts.abandon
+        resolved = state.closing_asked and state.open_prompt is None
+        end = acts.close if resolved else acts.abandon
         return self._finish(lesson, end(state, at=now))
 
     def _reference(self, lesson: Lesson) -> Template:

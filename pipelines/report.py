@@ -14,7 +14,6 @@ from models.image_decoder import FRAME_LIMITS, decode_image, encode_frame
 from pipelines.archive import Archive
 from pipelines.demo import DemoRow, DemoRun
 from pipelines.lesson import ArchivedCheck, LessonResult
-from pipelines.simulate.attendance import Attendance
 from pipelines.timeline import (
     STATE_COLOUR,
     STATE_TEXT,
@@ -58,7 +57,6 @@ class LearnerCard:
 class ReceiptFacts:
     """What the report says of the receipt that the demo verified."""
 
-    path: str
     command: str
     index: int
     checkpoint: str
@@ -104,10 +102,11 @@ def _card(row: DemoRow, run: DemoRun) -> LearnerCard:
 
 
 def _timeline(row: DemoRow, result: LessonResult, policy: Policy) -> Markup:
+    attendance = row.scenario.attendance
     times_s, probabilities = state_probabilities(result.evidence, policy)
     data = TimelineData(
         duration_s=result.evidence.duration_s,
-        truth_s=_present(row.scenario.attendance),
+        truth_s=attendance.enrolled_stretches() if attendance else [],
         times_s=times_s,
         probabilities=probabilities,
         states=STATES,
@@ -116,18 +115,6 @@ def _timeline(row: DemoRow, result: LessonResult, policy: Policy) -> Markup:
     )
     # Only numbers and our own colours are in it.
     return Markup(timeline_svg(data))  # noqa: S704
-
-
-def _present(attendance: Attendance | None) -> list[tuple[float, float]]:
-    if attendance is None:
-        return []
-    starts = [seat.from_s for seat in attendance.seats]
-    ends = [*starts[1:], attendance.duration_s]
-    return [
-        (start, end)
-        for seat, start, end in zip(attendance.seats, starts, ends, strict=True)
-        if seat.enrolled
-    ]
 
 
 def _thumbnails(result: LessonResult, archive: Archive) -> list[Thumbnail]:

@@ -118,7 +118,6 @@ def _check_receipt(run: DemoRun) -> ReceiptFacts:
     if verified.receipt.index != chosen.index:
         raise LedgerError(f"the receipt proves entry {verified.receipt.index}")
     return ReceiptFacts(
-        path=str(receipt),
         command=f"{_program()} archive verify {_quoted(receipt)} --vkey {_quoted(vkey)}",
         index=chosen.index,
         checkpoint=run.archive.reader.checkpoint_bytes().decode(),

@@ -235,7 +235,7 @@ def close(state: SessionState, *, at: datetime) -> SessionState:
         raise ProtocolError("not_ending", f"the session is {state.phase}; announce its end first")
     if state.open_prompt is not None:
         raise ProtocolError("prompt_open", "a prompt waits for an answer")
-    if not any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts):
+    if not state.closing_asked:
         raise ProtocolError("closing_prompt_missing", "no closing prompt was issued")
     return replace(state, phase=SessionPhase.CLOSED, ended_at=at)
 
@@ -322,7 +322,7 @@ def _require_due(state: SessionState, planned: PlannedPrompt, at: datetime) -> N
 
 
 def _require_closing_in_time(state: SessionState, at: datetime) -> None:
-    if any(prompt.origin is PromptOrigin.CLOSING for prompt in state.prompts):
+    if state.closing_asked:
         raise ProtocolError("prompt_reused", "the closing prompt went out already")
     # A prompt still open at the announced end must be resolved first; the window waits for it.
     resolved = [prompt.resolved_at for prompt in state.prompts if prompt.resolved_at is not None]

@@ -75,6 +75,11 @@ class SessionState:
         return next((prompt for prompt in self.prompts if prompt.is_open), None)
 
     @property
+    def closing_asked(self) -> bool:
+        """Whether the closing prompt has gone out."""
+        return any(prompt.origin is PromptOrigin.CLOSING for prompt in self.prompts)
+
+    @property
     def counts(self) -> PromptCounts:
         """How many prompts were issued and what became of them."""
         statuses = [prompt.status for prompt in self.prompts]

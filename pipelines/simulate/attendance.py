@@ -35,8 +35,12 @@ class Attendance:
 
     def truth_s(self) -> float:
         """Return the seconds during which the enrolled person sat there."""
+        return sum(end - start for start, end in self.enrolled_stretches())
+
+    def enrolled_stretches(self) -> list[tuple[float, float]]:
+        """Return from when to when the enrolled person sat there, in seconds."""
         ends = [*(seat.from_s for seat in self.seats[1:]), self.duration_s]
-        return sum(end - s.from_s for s, end in zip(self.seats, ends, strict=True) if s.enrolled)
+        return [(s.from_s, end) for s, end in zip(self.seats, ends, strict=True) if s.enrolled]
 
     def capture(self, webcam: Webcam, at_s: float) -> list[bytes]:
         """Return the frames that a webcam takes at ``at_s``."""
