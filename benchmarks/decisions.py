@@ -80,10 +80,8 @@ def _count(kind: str, lessons: int, minutes: float, policy: Policy) -> dict[str,
 
 
 def _evidence(kind: str, number: int, minutes: float, policy: Policy) -> SessionEvidence:
-    rules, duration_s = policy.prompts, 60 * minutes
-    parameters = ScheduleParameters(
-        min_gap_s=rules.min_gap_s, mean_gap_s=rules.mean_gap_s, kinds=rules.kinds
-    )
+    duration_s = 60 * minutes
+    parameters = ScheduleParameters.of(policy.prompts)
     due = PlannedPrompts(seed=secrets.token_bytes(32), parameters=parameters).until(duration_s)
     times = [4.0, *(prompt.offset_s for prompt in due), duration_s]
     return SessionEvidence(

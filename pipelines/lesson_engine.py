@@ -36,7 +36,7 @@ from verifier.credit import credit
 from verifier.enrolment import Anchor
 from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 from verifier.policy import Policy
-from verifier.prompt import PromptKind, PromptOrigin
+from verifier.prompt import Prompt, PromptKind, PromptOrigin
 from verifier.protocols import Clock
 from verifier.schedule import (
     PlannedPrompt,
@@ -131,7 +131,7 @@ class LessonEngine:
                 class_id=class_id,
                 platform_id=platform_id,
                 policy_digest=self.policy.digest,
-                parameters=_parameters(self.policy),
+                parameters=ScheduleParameters.of(self.policy.prompts),
                 opened_at=self.clock.now(),
             )
             lesson = self._begin(header, enrolled.anchor, assurance, planned_minutes)
@@ -308,41 +308,41 @@ class LessonEngine:
         """
         now = max(min(self.clock.now(), lesson.expires_at), lesson.state.last_event_at)
         missed = lesson.state.counts.missed
-        while True:
-            self._expire_prompt(lesson, now)
-            self._issue_closing(lesson)
-            due_at = _due_at(lesson)
-            if due_at is None or due_at > now:
-                if (prompt := lesson.state.open_prompt) and prompt.closes_at < now:
-                    continue
-                break
-            planned = lesson.next_planned
-            self._issue(lesson, PromptOrigin.SCHEDULED, at=due_at, planned=planned)
-            lesson.take_planned()
+        while self._do_next(lesson, now):
+            pass
         # Misses are proved now; a prompt that is open is proved with its answer.
         if lesson.state.counts.missed > missed:
             self.archive.publish()
         return now
 
-    def _issue_closing(self, lesson: Lesson) -> None:
-        """Issue the closing prompt, once, as soon as none is open after the announced end."""
-        state = lesson.state
-        if (
-            state.phase is SessionPhase.ENDING
-            and state.open_prompt is None
-            and not state.closing_asked
-        ):
-            self._issue(lesson, PromptOrigin.CLOSING, at=state.last_event_at)
+    def _do_next(self, lesson: Lesson, now: datetime) -> bool:
+        """Do the next thing that fell due by ``now``, at its own time; say whether there was one.
 
-    def _expire_prompt(self, lesson: Lesson, now: datetime) -> None:
-        """Count an open prompt as missed when its time is up, and say so in the log."""
-        prompt = lesson.state.open_prompt
-        if prompt is None or now <= prompt.closes_at:
-            return
+        An open prompt comes first, then the closing one, once, then the next of the schedule.
+        """
+        state = lesson.state
+        if state.open_prompt is not None:
+            return self._expire_prompt(lesson, state.open_prompt, now)
+        if state.phase is SessionPhase.ENDING and not state.closing_asked:
+            self._issue(lesson, PromptOrigin.CLOSING, at=state.last_event_at)
+            return True
+        due_at = _due_at(lesson)
+        if due_at is None or due_at > now:
+            return False
+        planned = lesson.next_planned
+        self._issue(lesson, PromptOrigin.SCHEDULED, at=due_at, planned=planned)
+        lesson.take_planned()  # only now: a prompt that the disk refused is issued later
+        return True
+
+    def _expire_prompt(self, lesson: Lesson, prompt: Prompt, now: datetime) -> bool:
+        """Count the open prompt as missed if its time is up, and say so in the log."""
+        if now <= prompt.closes_at:
+            return False
         at = max(prompt.closes_at, lesson.state.last_event_at)
         expired = acts.expire(lesson.state, at=at)
         self._records.missed(lesson, prompt, now=self.clock.now())
         lesson.state = expired
+        return True
 
     def _issue_opening(self, lesson: Lesson) -> None:
         """Issue the opening prompt, and again when it was missed: only who asks is asked."""
@@ -381,7 +381,7 @@ class LessonEngine:
         """
         if lesson.state.phase is SessionPhase.RUNNING and lesson.state.open_prompt is None:
             lesson.state = acts.announce_end(lesson.state, at=now)
-            self._issue_closing(lesson)
+            self._do_next(lesson, now)
         state = lesson.state
         resolved = state.closing_asked and state.open_prompt is None
         end = acts.close if resolved else acts.abandon
@@ -443,20 +443,13 @@ class LessonEngine:
 
 
 def _due_at(lesson: Lesson) -> datetime | None:
-    """Return when the next scheduled prompt goes out, or None while none can."""
+    """Return when the next scheduled prompt goes out if none is open, or None if none does."""
     state = lesson.state
-    if state.phase is not SessionPhase.RUNNING or state.open_prompt is not None:
+    if state.phase is not SessionPhase.RUNNING:
         return None
     planned_at = state.started_at + timedelta(seconds=lesson.next_planned.offset_s)
     # One prompt at a time: what fell due while another was open follows it at once.
     return max(planned_at, state.last_event_at)
-
-
-def _parameters(policy: Policy) -> ScheduleParameters:
-    rules = policy.prompts
-    return ScheduleParameters(
-        min_gap_s=rules.min_gap_s, mean_gap_s=rules.mean_gap_s, kinds=rules.kinds
-    )
 
 
 def _require_ids(learner_id: str, *, class_id: str, platform_id: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from verifier.credit import Pause
 from verifier.errors import InvalidRecordError
+from verifier.policy import PromptRules
 from verifier.transparency.canonical_json import canonical_json
 
 DOMAIN = b"zhenxue/schedule/v1"
@@ -54,6 +55,11 @@ class ScheduleParameters:
             raise InvalidRecordError(f"mean_gap_s is {self.mean_gap_s}; {wanted} was wanted")
         if not self.kinds or len(set(self.kinds)) != len(self.kinds):
             raise InvalidRecordError("kinds is empty or repeats one; distinct kinds were wanted")
+
+    @classmethod
+    def of(cls, rules: PromptRules) -> "ScheduleParameters":
+        """Return what a policy's rules say of the schedule."""
+        return cls(min_gap_s=rules.min_gap_s, mean_gap_s=rules.mean_gap_s, kinds=rules.kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
