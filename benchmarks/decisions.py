@@ -6,13 +6,13 @@ from lesson to lesson. Says nothing about faces; intervals are Wilson's, 95 %.
 """
 
 import argparse
-import json
 import math
 import secrets
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.publication import publish
 from verifier.check import Check, Outcome, SessionEvidence
 from verifier.policy import Policy, default_policy
 from verifier.schedule import PlannedPrompts, ScheduleParameters
@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     arguments = parser.parse_args()
     report = run(arguments.lessons, arguments.minutes)
-    print(table(report))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    publish(report, table(report), arguments.json)
 
 
 def _count(kind: str, lessons: int, minutes: float, policy: Policy) -> dict[str, int]:

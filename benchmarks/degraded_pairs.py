@@ -7,7 +7,6 @@ say what is noticed and not how often learners are covered.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,12 +16,14 @@ import cv2
 import numpy as np
 from platformdirs import user_cache_path
 
+from benchmarks.publication import publish
 from models.image_decoder import decode_image, encode_frame
 from models.installation import install
 from models.observer import FaceObserver
 from models.packs import find_pack
+from pipelines.check import FrameChecker
 from verifier.arrays import Pixels
-from verifier.comparison import DEFAULT_CALIBRATION, Template, compare
+from verifier.comparison import DEFAULT_CALIBRATION, compare
 from verifier.observation import Box, FaceObservation
 
 Degrade: TypeAlias = Callable[[Pixels, Box], Pixels]
@@ -73,6 +74,7 @@ DEGRADATIONS: Final[Mapping[str, Degrade]] = {
 def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
     """Count the outcomes of every degradation over the pairs of ``folder``."""
     observer = FaceObserver(install(find_pack("default"), cache_dir))
+    checker = FrameChecker(observer=observer, calibration=DEFAULT_CALIBRATION)
     pictures = _pictures(folder, observer)
     report: dict[str, Any] = {"photographs": len(pictures), "contract": observer.contract_id}
     for name, degrade in DEGRADATIONS.items():
@@ -84,7 +86,7 @@ def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
                 continue
             for at, (other, _, reference) in enumerate(pictures):
                 if at != probe_at:
-                    outcome = _outcome(observer, reference, seen[0])
+                    outcome = _outcome(checker, reference, seen[0])
                     (mated if person == other else non_mated)[outcome] += 1
         report[name] = {"mated": mated, "non_mated": non_mated, "no_face": no_face}
     return report
@@ -112,9 +114,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, default=user_cache_path("zhenxue"))
     arguments = parser.parse_args()
     report = run(arguments.folder, arguments.cache_dir)
-    print(table(report))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    publish(report, table(report), arguments.json)
 
 
 def _pictures(folder: Path, observer: FaceObserver) -> list[tuple[str, Pixels, FaceObservation]]:
@@ -127,13 +127,9 @@ def _pictures(folder: Path, observer: FaceObserver) -> list[tuple[str, Pixels, F
     return found
 
 
-def _outcome(observer: FaceObserver, reference: FaceObservation, probe: FaceObservation) -> str:
-    templates = [
-        Template(contract_id=observer.contract_id, vector=face.embedding)
-        for face in (reference, probe)
-        if face.embedding is not None
-    ]
-    result = compare(templates[0], templates[1], DEFAULT_CALIBRATION)
+def _outcome(checker: FrameChecker, reference: FaceObservation, probe: FaceObservation) -> str:
+    enrolled, shown = (checker.template(face) for face in (reference, probe))
+    result = compare(enrolled, shown, checker.calibration)
     return "quality" if reference.quality or probe.quality else result.outcome.value
 
 

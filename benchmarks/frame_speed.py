@@ -7,7 +7,6 @@ is dlib's wheel, without BLAS: a dlib built with BLAS describes a face some five
 """
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 from platformdirs import user_cache_path
 
+from benchmarks.publication import publish
 from benchmarks.stock_steps import StockSteps, stock_weights
 from models.image_decoder import decode_image
 from models.installation import install
@@ -165,9 +165,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, default=user_cache_path("zhenxue"))
     arguments = parser.parse_args()
     report = run(arguments.cache_dir, arguments.folder, arguments.rounds)
-    print(table(report))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    publish(report, table(report), arguments.json)
 
 
 if __name__ == "__main__":

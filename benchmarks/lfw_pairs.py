@@ -6,7 +6,6 @@ each photograph.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from benchmarks.publication import publish
 from benchmarks.stock_steps import StockSteps, stock_weights
 from models.image_decoder import decode_image
 from models.installation import install
@@ -225,9 +225,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, default=user_cache_path("zhenxue"))
     arguments = parser.parse_args()
     report = run(arguments.folder, arguments.cache_dir)
-    print(table(report))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    publish(report, table(report), arguments.json)
 
 
 if __name__ == "__main__":

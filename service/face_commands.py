@@ -11,17 +11,16 @@ import typer
 from models.image_decoder import STILL_LIMITS, DecodedImage, decode_image
 from models.installation import open_pack
 from models.observer import FaceObserver
+from pipelines.check import FrameChecker
 from service.console_output import ExitCode, complain, out, print_json, reports_errors
 from service.settings import read_settings
-from verifier.arrays import Float32Array
 from verifier.comparison import (
     DEFAULT_CALIBRATION,
     ComparisonOutcome,
     ComparisonResult,
-    Template,
     compare,
 )
-from verifier.errors import InputError, UnreadableImageError
+from verifier.errors import UnreadableImageError
 from verifier.observation import FaceObservation, FrameObservation
 from verifier.quality import REASON_TEXT
 
@@ -137,11 +136,9 @@ def _compare(
     reasons = tuple(reason for name in seen for reason in _reasons(name, seen[name]))
     if not all(_is_of_one(faces) for faces in seen.values()):
         return ComparisonResult.not_measured(DEFAULT_CALIBRATION), reasons
-    enrolled, shown = (
-        Template(contract_id=observer.contract_id, vector=_vector(faces[0]))
-        for faces in seen.values()
-    )
-    result = compare(enrolled, shown, DEFAULT_CALIBRATION)
+    checker = FrameChecker(observer=observer, calibration=DEFAULT_CALIBRATION)
+    enrolled, shown = (checker.template(faces[0]) for faces in seen.values())
+    result = compare(enrolled, shown, checker.calibration)
     unfit = any(faces[0].quality for faces in seen.values())
     return result.of_unfit_face() if unfit else result, reasons
 
@@ -161,12 +158,6 @@ def _reasons(name: str, faces: Sequence[FaceObservation]) -> list[str]:
         return [f"{name}: {len(faces)} faces, 1 wanted"]
     others = [f"{name}: {len(faces)} faces, the largest compared"] if len(faces) > 1 else []
     return others + [f"{name}: {reason}" for reason in faces[0].quality]
-
-
-def _vector(face: FaceObservation) -> Float32Array:
-    if face.embedding is None:
-        raise InputError("the face was observed without a vector; one was wanted")
-    return face.embedding
 
 
 def _face_json(face: FaceObservation) -> dict[str, Any]:
