@@ -269,7 +269,9 @@ class TestAPlatformThatPlaysForTime:
         stage.engine.announce_end(session_id)
         result = stage.engine.close(session_id)
         assert result.state.phase is SessionPhase.ABANDONED
-        assert result.account.credit.credited_s < 30 * 60
+        # A prompt may have passed in the very second in which the end was announced.
+        last_pass_s = max(result.state.passes_s)
+        assert result.account.credit.credited_s <= last_pass_s <= 30 * 60
 
     def test_leaving_is_no_better_than_being_asked(self, stage: LessonStage) -> None:
         """Closing without an end, or without an answer, misses the closing prompt."""
