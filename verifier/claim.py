@@ -5,7 +5,7 @@ learner in that class; where there are none, nothing was seen and nothing is cre
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -96,7 +96,7 @@ def settle(claim: Claim, sessions: Sequence[SessionAccount]) -> Settlement:
         minutes would be paid twice.
     """
     _require_own(claim, sessions)
-    _require_apart(sessions)
+    require_apart((s.session_id, s.started_at, s.ended_at) for s in sessions)
     verified_s = 60 * math.fsum(s.score.verified_mean_minutes for s in sessions)
     credited_s = math.fsum(s.credit.credited_s for s in sessions)
     pending_s = math.fsum(s.credit.pending_s for s in sessions)
@@ -116,11 +116,19 @@ def _require_own(claim: Claim, sessions: Sequence[SessionAccount]) -> None:
             raise InvalidRecordError("a session is of another learner or class than the claim")
 
 
-def _require_apart(sessions: Sequence[SessionAccount]) -> None:
-    if len({session.session_id for session in sessions}) != len(sessions):
+def require_apart(sessions: Iterable[tuple[str, datetime, datetime]]) -> None:
+    """Refuse sessions, as (id, start, end), of one learner that repeat or overlap each other.
+
+    Raises
+    ------
+    InvalidRecordError
+        If an id comes twice, or one session starts before another's end.
+    """
+    by_time = sorted(sessions, key=lambda session: session[1:])
+    if len({session_id for session_id, _, _ in by_time}) != len(by_time):
         raise InvalidRecordError("a session was given twice; each once was wanted")
-    for earlier, later in pairwise(sorted(sessions, key=lambda s: (s.started_at, s.ended_at))):
-        if later.started_at < earlier.ended_at:
+    for (_, _, ended_at), (_, started_at, _) in pairwise(by_time):
+        if started_at < ended_at:
             raise InvalidRecordError("two sessions overlap; nobody attends two lessons at once")
 
 

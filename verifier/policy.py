@@ -206,6 +206,26 @@ class DecisionRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateRules:
+    """What the subsidy gate accepts.
+
+    Attributes
+    ----------
+    payable_assurances
+        Ways that pictures may come in without a second look by a person.
+    proposal_refers_days
+        A proposed black-list entry sends a payment to a person for this long; a proposal that
+        nobody approved by then holds nothing up any more.
+    """
+
+    payable_assurances: tuple[str, ...]
+    proposal_refers_days: int = _between(0, 366)
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """A named version of every number, by group.
 
@@ -220,6 +240,7 @@ class Policy:
     outcomes: OutcomeRates
     presence: PresenceRates
     decision: DecisionRules
+    gate: GateRules
     values: Mapping[str, PolicyValue]
 
     @property
@@ -256,6 +277,7 @@ _GROUPS: Mapping[str, Any] = {
     "outcomes": OutcomeRates,
     "presence": PresenceRates,
     "decision": DecisionRules,
+    "gate": GateRules,
 }
 
 

@@ -1,0 +1,504 @@
+"""凡补必进、不进不补: every rule with a known value, and the laws of them all."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.verifier.eligibility_samples import (
+    AS_OF,
+    BEFORE,
+    CLASS,
+    CONSENT,
+    DAY,
+    ENROLMENT,
+    OPENED_AT,
+    ROSTER,
+    entry,
+    facts,
+    proposal,
+    session,
+)
+from verifier.assurance import Assurance
+from verifier.eligibility import Eligibility, decide
+from verifier.eligibility_facts import EligibilityFacts, SessionFact
+from verifier.eligibility_result import GATE_TEXT, GateCode, GateOutcome, RuleResult
+from verifier.eligibility_rules import RULES
+from verifier.enrolment import Anchor
+from verifier.errors import InvalidRecordError
+from verifier.list_entry import ListName, SubjectKind
+from verifier.policy import default_policy
+from verifier.session_score import Decision
+from verifier.session_state import SessionPhase
+from verifier.transparency.canonical_json import canonical_json
+
+POLICY = default_policy()
+MOMENT = timedelta(microseconds=1)
+NOT_PAYABLE, REFER = GateOutcome.NOT_PAYABLE, GateOutcome.REFER
+NOT_YET, PAYABLE = GateOutcome.NOT_YET, GateOutcome.PAYABLE
+
+
+def ask(**changes: Any) -> Eligibility:
+    return decide(facts(**changes), POLICY)
+
+
+def answer_of(rule: str, **changes: Any) -> tuple[GateOutcome, str | None]:
+    """Return what one rule answers; the others must not hide it."""
+    found = next(result for result in ask(**changes).rules if result.rule == f"{rule}@1")
+    return found.outcome, found.code
+
+
+def test_good_facts_are_payable_and_every_rule_says_so() -> None:
+    eligibility = ask()
+    assert eligibility.outcome is PAYABLE
+    assert len(eligibility.rules) == len(RULES) == 8
+    assert {result.outcome for result in eligibility.rules} == {PAYABLE}
+    assert eligibility.codes == ()
+    assert (eligibility.credited_s, eligibility.credit_hours) == (5400, 2)
+    assert (eligibility.pending_s, eligibility.claimed_s) == (0, 5640)
+    assert eligibility.policy == "default@1"
+
+
+def test_uploaded_hours_that_nobody_saw_are_not_payable() -> None:
+    """不进不补, whatever else is in order."""
+    eligibility = ask(sessions=(), claimed_s=172_800.0)
+    assert eligibility.outcome is NOT_PAYABLE
+    assert eligibility.codes == (GateCode.NO_SESSION_SEEN,)
+    assert (eligibility.credited_s, eligibility.claimed_s) == (0, 172_800)
+    assert "不进不补" in GATE_TEXT[GateCode.NO_SESSION_SEEN][0]
+
+
+@pytest.mark.parametrize("claimed_s", [None, 0.0])
+def test_without_claim_and_session_the_learner_has_not_begun(claimed_s: float | None) -> None:
+    expected = (NOT_YET, GateCode.NO_SESSION_YET)
+    assert answer_of("credited_hours", sessions=(), claimed_s=claimed_s) == expected
+
+
+def test_nothing_on_record_leaves_every_reason_in_the_trace() -> None:
+    bare = EligibilityFacts(learner_id="l", class_id="c", as_of=AS_OF)
+    eligibility = decide(bare, POLICY)
+    assert eligibility.outcome is NOT_YET
+    assert set(eligibility.codes) == {
+        GateCode.LEARNER_UNKNOWN,
+        GateCode.CONSENT_MISSING,
+        GateCode.CLASS_UNKNOWN,
+        GateCode.NOT_ON_ROSTER,
+        GateCode.NO_SESSION_YET,
+        GateCode.IDENTITY_NOT_ANCHORED,
+    }
+    assert decide(replace(bare, claimed_s=60.0), POLICY).outcome is NOT_PAYABLE
+
+
+LATE = OPENED_AT + MOMENT
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes", "code"),
+    [
+        ("registered_before_event", {"registered_at": None}, "LEARNER_UNKNOWN"),
+        ("registered_before_event", {"registered_at": LATE}, "REGISTERED_AFTER_EVENT"),
+        ("class_approved_before_event", {"class_fact": None}, "CLASS_UNKNOWN"),
+        (
+            "class_approved_before_event",
+            {"class_fact": replace(CLASS, approved_at=None)},
+            "CLASS_NOT_APPROVED",
+        ),
+        (
+            "class_approved_before_event",
+            {"class_fact": replace(CLASS, approved_at=LATE)},
+            "CLASS_APPROVED_AFTER_EVENT",
+        ),
+        ("on_roster_before_event", {"roster": None}, "NOT_ON_ROSTER"),
+        (
+            "on_roster_before_event",
+            {"roster": replace(ROSTER, added_at=LATE)},
+            "ON_ROSTER_AFTER_EVENT",
+        ),
+        (
+            "on_roster_before_event",
+            {"roster": replace(ROSTER, removed_at=OPENED_AT)},
+            "REMOVED_FROM_ROSTER",
+        ),
+    ],
+)
+def test_what_did_not_precede_the_first_session_is_beyond_repair(
+    rule: str, changes: dict[str, Any], code: str
+) -> None:
+    """With no session held it is merely missing: nothing is lost yet."""
+    assert answer_of(rule, **changes) == (NOT_PAYABLE, code)
+    assert answer_of(rule, **changes, sessions=()) == (NOT_YET, code)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("registered_before_event", {"registered_at": OPENED_AT}),
+        ("class_approved_before_event", {"class_fact": replace(CLASS, approved_at=OPENED_AT)}),
+        ("on_roster_before_event", {"roster": replace(ROSTER, added_at=OPENED_AT)}),
+        ("on_roster_before_event", {"roster": replace(ROSTER, removed_at=OPENED_AT + 2 * DAY)}),
+    ],
+)
+def test_the_moment_of_the_event_is_in_time(rule: str, changes: dict[str, Any]) -> None:
+    assert answer_of(rule, **changes) == (PAYABLE, None)
+
+
+def test_without_a_session_the_first_day_in_china_stands_in() -> None:
+    midnight = datetime(2026, 3, 1, 16, tzinfo=UTC)
+    in_time, late = (
+        answer_of("registered_before_event", sessions=(), registered_at=at)
+        for at in (midnight, midnight + MOMENT)
+    )
+    assert in_time == (PAYABLE, None)
+    assert late == (NOT_YET, GateCode.REGISTERED_AFTER_EVENT)
+
+
+def test_a_withdrawn_class_is_never_payable() -> None:
+    withdrawn = replace(CLASS, withdrawn_at=AS_OF)
+    expected = (NOT_PAYABLE, GateCode.CLASS_WITHDRAWN)
+    assert answer_of("class_approved_before_event", class_fact=withdrawn) == expected
+
+
+def test_a_session_after_the_removal_goes_to_a_person() -> None:
+    removed = replace(ROSTER, removed_at=OPENED_AT + DAY)
+    expected = (REFER, GateCode.SESSION_AFTER_REMOVAL)
+    assert answer_of("on_roster_before_event", roster=removed) == expected
+
+
+def test_withdrawing_consent_after_the_lessons_costs_nothing() -> None:
+    withdrawn = replace(CONSENT, withdrawn_at=OPENED_AT + DAY + MOMENT)
+    assert answer_of("consent_in_force", consents=(withdrawn,)) == (PAYABLE, None)
+    expected = (NOT_YET, GateCode.CONSENT_MISSING)
+    assert answer_of("consent_in_force", consents=(withdrawn,), sessions=()) == expected
+
+
+def test_a_session_without_consent_goes_to_a_person() -> None:
+    """Consent given again afterwards does not reach back."""
+    first = replace(CONSENT, withdrawn_at=OPENED_AT + DAY)
+    again = replace(CONSENT, given_at=OPENED_AT + DAY + MOMENT)
+    expected = (REFER, GateCode.SESSION_WITHOUT_CONSENT)
+    assert answer_of("consent_in_force", consents=(first, again)) == expected
+    in_time = replace(again, given_at=OPENED_AT + DAY)
+    assert answer_of("consent_in_force", consents=(in_time, first)) == (PAYABLE, None)
+
+
+REVIEWED: dict[str, Any] = {"decision": Decision.REVIEW, "credited_s": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (session(1, credited_s=2699.0), (NOT_YET, "HOURS_SHORT")),
+        (session(1, credited_s=2699.0, pending_s=1.0), (REFER, "UNDER_REVIEW")),
+        (session(1, **REVIEWED, pending_s=2700.0), (REFER, "UNDER_REVIEW")),
+        (session(1, **REVIEWED, pending_s=2699.0), (REFER, "UNDER_REVIEW_AND_SHORT")),
+        (session(1, proven=False), (NOT_YET, "PENDING_PROOF")),
+        (session(1, proven=False, credited_s=2699.0), (NOT_YET, "HOURS_SHORT")),
+        (session(1, credited_s=2700.0, pending_s=100.0), (PAYABLE, None)),
+        (session(1, phase=SessionPhase.ABANDONED), (PAYABLE, None)),
+        (
+            session(1, **REVIEWED | {"decision": None}, phase=SessionPhase.RUNNING, ended_at=None),
+            (NOT_YET, "HOURS_SHORT"),
+        ),
+    ],
+)
+def test_hours(second: SessionFact, expected: tuple[GateOutcome, str | None]) -> None:
+    """Two 学时 of 45 minutes are asked for; the first session gives one."""
+    assert answer_of("credited_hours", sessions=(session(0), second)) == expected
+
+
+def test_hours_without_a_class_are_not_known_to_suffice() -> None:
+    expected = (NOT_YET, GateCode.REQUIRED_HOURS_UNKNOWN)
+    assert answer_of("credited_hours", class_fact=None) == expected
+
+
+def test_a_session_beyond_the_hours_needs_no_proof_yet() -> None:
+    """What is paid on is proven; more than that may wait."""
+    spare = session(2, proven=False)
+    assert answer_of("credited_hours", sessions=(session(0), session(1), spare)) == (PAYABLE, None)
+
+
+@pytest.mark.parametrize(
+    ("enrolled", "in_session", "credited_s", "outcome"),
+    [
+        (Anchor.AUTHORITY, Anchor.OFFICER, 2700.0, PAYABLE),
+        (Anchor.OFFICER, Anchor.AUTHORITY, 2700.0, PAYABLE),
+        (Anchor.INSTITUTION, Anchor.OFFICER, 2700.0, NOT_YET),
+        (None, Anchor.OFFICER, 2700.0, NOT_YET),
+        # Anchored afterwards: the old session ran on a face nobody independent had seen.
+        (Anchor.AUTHORITY, Anchor.INSTITUTION, 2700.0, NOT_YET),
+        (Anchor.AUTHORITY, Anchor.INSTITUTION, 0.0, PAYABLE),
+    ],
+)
+def test_the_weakest_anchor_that_carries_credit_counts(
+    enrolled: Anchor | None, in_session: Anchor, credited_s: float, outcome: GateOutcome
+) -> None:
+    enrolment = None if enrolled is None else replace(ENROLMENT, anchor=enrolled)
+    sessions = (session(0), session(1, anchor=in_session, credited_s=credited_s))
+    code = None if outcome is PAYABLE else GateCode.IDENTITY_NOT_ANCHORED
+    found = answer_of("identity_anchored", enrolment=enrolment, sessions=sessions)
+    assert found == (outcome, code)
+
+
+def test_policy_may_ask_for_a_second_look_at_what_platforms_captured() -> None:
+    strict = replace(POLICY, gate=replace(POLICY.gate, payable_assurances=("frame",)))
+    eligibility = decide(facts(), strict)
+    assert eligibility.outcome is REFER
+    assert eligibility.codes == (GateCode.ASSURANCE_NOT_ACCEPTED,)
+    framed = tuple(session(i, assurance=Assurance.FRAME) for i in range(2))
+    assert decide(facts(sessions=framed), strict).outcome is PAYABLE
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject_id", "listed"),
+    [
+        (SubjectKind.LEARNER, "l-1", True),
+        (SubjectKind.INSTITUTION, "i-1", True),
+        (SubjectKind.PLATFORM, "p-1", True),
+        (SubjectKind.PLATFORM, "p-2", False),
+        (SubjectKind.LEARNER, "i-1", False),
+    ],
+)
+def test_the_black_list_reaches_learner_institution_and_platform(
+    kind: SubjectKind, subject_id: str, listed: bool
+) -> None:
+    listing = entry(subject_kind=kind, subject_id=subject_id)
+    eligibility = ask(list_entries=(listing,))
+    assert eligibility.outcome is (NOT_PAYABLE if listed else PAYABLE)
+    values = eligibility.rules[-1].values
+    if listed:
+        assert (values["subject_kind"], values["reason_code"]) == (kind, "proxy_attendance")
+
+
+def test_of_several_entries_the_one_that_began_first_is_named() -> None:
+    older = entry(
+        entry_id="e-9", subject_kind=SubjectKind.PLATFORM, subject_id="p-1", valid_from=BEFORE - DAY
+    )
+    values = ask(list_entries=(entry(), older)).rules[-1].values
+    assert (values["entries"], values["entry_id"]) == (2, "e-9")
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_to", "listed"),
+    [
+        (OPENED_AT, OPENED_AT + MOMENT, True),  # at the event
+        (OPENED_AT + DAY, OPENED_AT + DAY + MOMENT, True),  # at another session's opening
+        (AS_OF, None, True),  # now
+        (BEFORE, OPENED_AT, False),  # over in time
+        (AS_OF + MOMENT, None, False),  # still to come
+        (OPENED_AT + 3 * DAY, OPENED_AT + 4 * DAY, False),  # between lessons
+    ],
+)
+def test_an_entry_counts_when_it_mattered(
+    valid_from: datetime, valid_to: datetime | None, listed: bool
+) -> None:
+    listing = entry(valid_from=valid_from, valid_to=valid_to)
+    outcome, _ = answer_of("not_black_listed", list_entries=(listing,))
+    assert outcome is (NOT_PAYABLE if listed else PAYABLE)
+
+
+def test_a_white_list_entry_lifts_no_block() -> None:
+    white = entry(entry_id="e-2", list_name=ListName.WHITE)
+    assert ask(list_entries=(white,)).outcome is PAYABLE
+    assert ask(list_entries=(white, entry())).outcome is NOT_PAYABLE
+
+
+def test_one_persons_proposal_asks_a_person_and_lapses() -> None:
+    """It takes nothing away, and cannot hold money up for ever."""
+    expected = (REFER, GateCode.BLACK_LIST_PROPOSED)
+    assert answer_of("not_black_listed", list_entries=(proposal(),)) == expected
+    last, over = (
+        answer_of("not_black_listed", list_entries=(proposal(proposed_at=at),))
+        for at in (AS_OF - 14 * DAY + MOMENT, AS_OF - 14 * DAY)
+    )
+    assert (last, over) == (expected, (PAYABLE, None))
+
+
+def test_outcomes_are_ordered_by_what_they_say() -> None:
+    """As text, refer would be the best of all."""
+    assert sorted([PAYABLE, NOT_YET, REFER, NOT_PAYABLE]) == list(GateOutcome)
+    assert max(GateOutcome) is PAYABLE
+    assert NOT_PAYABLE < REFER < NOT_YET <= PAYABLE
+    assert PAYABLE >= REFER > NOT_PAYABLE
+
+
+def test_reasons_come_the_worst_first() -> None:
+    eligibility = ask(enrolment=None, consents=(), list_entries=(entry(),))
+    assert eligibility.codes == (
+        GateCode.BLACK_LISTED,
+        GateCode.SESSION_WITHOUT_CONSENT,
+        GateCode.IDENTITY_NOT_ANCHORED,
+    )
+
+
+def test_every_code_has_a_text_in_both_languages() -> None:
+    assert set(GATE_TEXT) == set(GateCode)
+    assert all(chinese and english.endswith(".") for chinese, english in GATE_TEXT.values())
+
+
+def test_a_result_explains_itself_unless_payable() -> None:
+    with pytest.raises(ValueError, match="refer with code None"):
+        RuleResult(rule="r@1", outcome=REFER)
+    with pytest.raises(ValueError, match="payable with code"):
+        RuleResult(rule="r@1", outcome=PAYABLE, code=GateCode.HOURS_SHORT)
+    assert RuleResult(rule="r@1", outcome=PAYABLE).text is None
+
+
+def test_an_answer_that_hides_its_worst_rule_is_refused() -> None:
+    with pytest.raises(InvalidRecordError, match="the worst"):
+        replace(ask(roster=None), outcome=PAYABLE)
+
+
+def test_a_policy_out_of_its_days_decides_nothing() -> None:
+    with pytest.raises(InvalidRecordError, match="not valid"):
+        decide(EligibilityFacts(learner_id="l", class_id="c", as_of=AS_OF - 4000 * DAY), POLICY)
+
+
+# Each takes something good away from any facts.
+SPOILS: dict[str, Callable[[EligibilityFacts], EligibilityFacts]] = {
+    "registration": lambda f: replace(f, registered_at=None),
+    "consents": lambda f: replace(f, consents=()),
+    "class": lambda f: replace(f, class_fact=None),
+    "approval": lambda f: replace(
+        f, class_fact=f.class_fact and replace(f.class_fact, approved_at=None)
+    ),
+    "roster": lambda f: replace(f, roster=None),
+    "enrolment": lambda f: replace(f, enrolment=None),
+    "a later session": lambda f: replace(f, sessions=f.sessions[:1] + f.sessions[2:]),
+    "proofs": lambda f: replace(f, sessions=tuple(replace(s, proven=False) for s in f.sessions)),
+    "credit": lambda f: replace(f, sessions=tuple(replace(s, credited_s=0.0) for s in f.sessions)),
+    "an entry more": lambda f: replace(
+        f, list_entries=(*f.list_entries, entry(entry_id="more", subject_kind="platform"))
+    ),
+    "another entry": lambda f: replace(f, list_entries=(*f.list_entries, entry(entry_id="other"))),
+    "a proposal": lambda f: replace(f, list_entries=(*f.list_entries, proposal(entry_id="p"))),
+}
+
+
+def maybe(value: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([value, None])
+
+
+@st.composite
+def lesson(draw: st.DrawFn, number: int) -> SessionFact:
+    """Draw a session that stands to no review; anchors are those of the enrolment."""
+    return session(
+        number, credited_s=draw(st.sampled_from([0.0, 1350.0, 2700.0])), proven=draw(st.booleans())
+    )
+
+
+@st.composite
+def any_facts(draw: st.DrawFn) -> EligibilityFacts:
+    count = draw(st.integers(0, 4))
+    approved_at = draw(st.sampled_from([CLASS.approved_at, LATE, None]))
+    return facts(
+        registered_at=draw(st.sampled_from([BEFORE, LATE, None])),
+        consents=draw(st.sampled_from([(), (CONSENT,)])),
+        class_fact=draw(maybe(replace(CLASS, approved_at=approved_at))),
+        roster=draw(maybe(ROSTER)),
+        enrolment=draw(maybe(ENROLMENT)),
+        sessions=tuple(draw(lesson(number)) for number in range(count)),
+        list_entries=draw(st.sampled_from([(), (entry(),), (proposal(),)])),
+        claimed_s=draw(st.sampled_from([None, 5640.0])),
+    )
+
+
+@settings(deadline=None)
+@given(given_facts=any_facts(), name=st.sampled_from(sorted(SPOILS)))
+def test_taking_a_good_fact_away_never_raises_the_outcome(
+    given_facts: EligibilityFacts, name: str
+) -> None:
+    spoilt = SPOILS[name](given_facts)
+    assert decide(spoilt, POLICY).outcome <= decide(given_facts, POLICY).outcome
+
+
+@pytest.mark.parametrize("name", sorted(SPOILS))
+def test_nothing_good_can_be_spared(name: str) -> None:
+    """On facts that just suffice the law above is strict, but for entries about others."""
+    outcome = decide(SPOILS[name](facts()), POLICY).outcome
+    assert (outcome is PAYABLE) == (name == "an entry more")
+
+
+@settings(deadline=None)
+@given(given_facts=any_facts())
+def test_the_worst_rule_decides_and_no_rule_stops_the_others(
+    given_facts: EligibilityFacts,
+) -> None:
+    eligibility = decide(given_facts, POLICY)
+    assert [result.rule for result in eligibility.rules] == [r.rule for r in ask().rules]
+    assert all(eligibility.outcome <= result.outcome for result in eligibility.rules)
+    assert eligibility.outcome in {result.outcome for result in eligibility.rules}
+    assert len(eligibility.codes) == sum(r.outcome is not PAYABLE for r in eligibility.rules)
+
+
+@settings(deadline=None)
+@given(
+    given_facts=any_facts(),
+    pending_s=st.sampled_from([0.0, 60.0, 120.0]),
+    credited=st.lists(st.sampled_from([0.0, 1350.0, 2640.0, 2700.0]), min_size=2, max_size=2),
+)
+def test_more_credited_seconds_never_lower_the_outcome(
+    given_facts: EligibilityFacts, pending_s: float, credited: list[float]
+) -> None:
+    """Also where time waits for a review, whether it would suffice or not."""
+    less, more = (
+        decide(
+            replace(
+                given_facts,
+                sessions=(session(0, pending_s=pending_s), session(1, credited_s=seconds)),
+            ),
+            POLICY,
+        )
+        for seconds in sorted(credited)
+    )
+    assert less.outcome <= more.outcome
+
+
+@settings(deadline=None)
+@given(data=st.data(), given_facts=any_facts())
+def test_the_order_of_facts_changes_no_byte(
+    data: st.DataObject, given_facts: EligibilityFacts
+) -> None:
+    entries = (entry(entry_id="b"), entry(entry_id="a"), proposal(entry_id="c"))
+    listed = replace(given_facts, list_entries=entries)
+    shuffled = replace(
+        listed,
+        sessions=tuple(data.draw(st.permutations(listed.sessions))),
+        list_entries=tuple(data.draw(st.permutations(entries))),
+    )
+    first, second = (canonical_json(decide(f, POLICY).to_record()) for f in (listed, shuffled))
+    assert first == second
+
+
+@settings(deadline=None)
+@given(given_facts=any_facts())
+def test_credit_never_exceeds_the_clock_on_the_wall(given_facts: EligibilityFacts) -> None:
+    eligibility = decide(given_facts, POLICY)
+    lasted_s = (given_facts.as_of - OPENED_AT).total_seconds() if given_facts.sessions else 0
+    assert eligibility.credited_s + eligibility.pending_s <= lasted_s
+    assert eligibility.credit_hours == eligibility.credited_s / 2700
+
+
+@settings(deadline=None)
+@given(
+    given_facts=any_facts(),
+    ends=st.lists(st.integers(0, 30), max_size=3),
+    moments=st.lists(st.integers(0, 40), min_size=2, max_size=2),
+)
+def test_time_alone_only_lets_blocks_expire(
+    given_facts: EligibilityFacts, ends: list[int], moments: list[int]
+) -> None:
+    """Entries in force now or before end some day; nothing else hangs on the time of asking."""
+    entries = tuple(
+        entry(entry_id=f"e{i}", valid_from=BEFORE, valid_to=AS_OF + (end + 1) * DAY)
+        for i, end in enumerate(ends)
+    )
+    listed = replace(given_facts, list_entries=(*entries, proposal(entry_id="p")))
+    early, late = (
+        decide(replace(listed, as_of=AS_OF + days * DAY), POLICY).outcome
+        for days in sorted(moments)
+    )
+    assert early <= late

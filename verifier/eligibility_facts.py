@@ -1,0 +1,276 @@
+"""What the gate is told about one learner in one class, as it was known at one moment.
+
+Nobody's claim is a fact here except ``claimed_s``, which is what a platform uploaded and moves no
+second. What is not on record is None or empty, never a default. The public JSON form is read and
+written by :mod:`verifier.eligibility_record`.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import MAXYEAR, date, datetime, timedelta, timezone
+from typing import Final
+
+from verifier.assurance import Assurance
+from verifier.claim import require_apart
+from verifier.enrolment import Anchor
+from verifier.errors import InvalidRecordError
+from verifier.list_entry import ListEntry
+from verifier.session_score import Decision
+from verifier.session_state import SessionPhase
+from verifier.transparency.canonical_json import JSONValue
+
+CHINA_TIME: Final = timezone(timedelta(hours=8))
+"""Days of a class are days in China, which has kept one time without summer time since 1992."""
+
+FINAL_PHASES: Final = frozenset({SessionPhase.CLOSED, SessionPhase.ABANDONED})
+
+# Seconds of credit are differences of times on the same clock; more is no rounding.
+_ROUNDING_S: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentFact:
+    """One period in which the learner consented to face processing, and to which text."""
+
+    version: str
+    given_at: datetime
+    withdrawn_at: datetime | None
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_texts(self, "version")
+        _require_zones(self, "given_at", "withdrawn_at")
+        _require_order(self, "given_at", "withdrawn_at")
+
+    def in_force(self, at: datetime) -> bool:
+        """Whether consent stood at ``at``; at the moment of withdrawal it no longer does."""
+        return self.given_at <= at and (self.withdrawn_at is None or at < self.withdrawn_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassFact:
+    """One class: who holds it, its opening application, its days, the 学时 it asks for.
+
+    ``starts_on`` and ``ends_on`` are both included; ``required_credit_hours`` is above 0.
+    """
+
+    institution_id: str
+    platform_id: str
+    applied_at: datetime
+    approved_at: datetime | None
+    withdrawn_at: datetime | None
+    starts_on: date
+    ends_on: date
+    required_credit_hours: float
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_texts(self, "institution_id", "platform_id")
+        _require_zones(self, "applied_at", "approved_at", "withdrawn_at")
+        _require_order(self, "applied_at", "approved_at")
+        _require_order(self, "applied_at", "withdrawn_at")
+        _require_order(self, "starts_on", "ends_on")
+        # With nothing asked for, everybody enrolled would be paid.
+        hours = self.required_credit_hours
+        _require(math.isfinite(hours) and hours > 0, "required_credit_hours", hours, "above 0")
+
+    @property
+    def first_moment(self) -> datetime:
+        """The first moment of its first day."""
+        day = self.starts_on
+        return datetime(day.year, day.month, day.day, tzinfo=CHINA_TIME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterFact:
+    """When the learner was put on the class's roster, and taken off it."""
+
+    added_at: datetime
+    removed_at: datetime | None
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_zones(self, "added_at", "removed_at")
+        _require_order(self, "added_at", "removed_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentFact:
+    """The learner's reference in use: who vouches that the face belongs to the name."""
+
+    anchor: Anchor
+    enrolled_at: datetime
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_zones(self, "enrolled_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFact:
+    """What one session of the learner in the class came to.
+
+    Attributes
+    ----------
+    ended_at, decision
+        None while the session runs, and only then.
+    credited_s, pending_s
+        Together no more than its wall-clock time; credited only if the decision is ``accept``.
+    anchor
+        Of the reference that the learner was compared with then.
+    proven
+        Whether a signed checkpoint covers every one of its leaves.
+    """
+
+    session_id: str
+    opened_at: datetime
+    ended_at: datetime | None
+    phase: SessionPhase
+    decision: Decision | None
+    credited_s: float
+    pending_s: float
+    anchor: Anchor
+    assurance: Assurance
+    proven: bool
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_texts(self, "session_id")
+        _require_zones(self, "opened_at", "ended_at")
+        _require_order(self, "opened_at", "ended_at")
+        over = self.phase in FINAL_PHASES
+        wanted = f"{'a value' if over else 'null'} in phase {self.phase}"
+        for name in ("ended_at", "decision"):
+            value = getattr(self, name)
+            _require((value is not None) == over, name, value, wanted)
+        self._require_earned()
+
+    def _require_earned(self) -> None:
+        for name in ("credited_s", "pending_s"):
+            seconds = getattr(self, name)
+            _require(math.isfinite(seconds) and seconds >= 0, name, seconds, "a finite number >= 0")
+        accepted = self.decision is Decision.ACCEPT
+        wanted = f"0 with decision {self.decision}"
+        _require(accepted or self.credited_s == 0, "credited_s", self.credited_s, wanted)
+        earned_s, most_s = self.credited_s + self.pending_s, self.wall_clock_s + _ROUNDING_S
+        # Credit never runs faster than the clock on the wall.
+        wanted = f"at most {self.wall_clock_s} s, the session's length"
+        _require(earned_s <= most_s, "credited_s + pending_s", earned_s, wanted)
+
+    @property
+    def wall_clock_s(self) -> float:
+        """How long it lasted; 0 while it runs, since nothing is earned before its end."""
+        return 0.0 if self.ended_at is None else (self.ended_at - self.opened_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EligibilityFacts:
+    """Everything the gate decides on: one learner, one class, one moment.
+
+    Attributes
+    ----------
+    as_of
+        The moment of the question; nothing that was recorded later may be among the facts.
+    registered_at
+        When the learner was registered; None: unknown to the system.
+    class_fact, roster, enrolment
+        None where the system has no such record.
+    sessions
+        Of this learner in this class; each once, and no two at the same time.
+    list_entries
+        Every entry that may concern the learner, the institution or the platform.
+    claimed_s
+        What the platform uploaded; None where it uploaded nothing.
+    extra
+        Keys of the public record that this version does not know, kept and otherwise ignored.
+
+    Raises
+    ------
+    InvalidRecordError
+        If an id is empty, a time has no zone or lies after ``as_of``, a session or an entry is
+        given twice, or two sessions overlap: the same minutes would be paid twice.
+    """
+
+    learner_id: str
+    class_id: str
+    as_of: datetime
+    registered_at: datetime | None = None
+    consents: tuple[ConsentFact, ...] = ()
+    class_fact: ClassFact | None = None
+    roster: RosterFact | None = None
+    enrolment: EnrolmentFact | None = None
+    sessions: tuple[SessionFact, ...] = ()
+    list_entries: tuple[ListEntry, ...] = ()
+    claimed_s: float | None = None
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_texts(self, "learner_id", "class_id")
+        _require_zones(self, "as_of", "registered_at")
+        # The day in China of a moment in UTC's last hours could not be told.
+        _require(self.as_of.year < MAXYEAR, "as_of", self.as_of, f"a year before {MAXYEAR}")
+        claimed_s = 0.0 if self.claimed_s is None else self.claimed_s
+        valid = math.isfinite(claimed_s) and claimed_s >= 0
+        _require(valid, "claimed_s", claimed_s, "a finite number >= 0")
+        self._require_known_by_then()
+        require_apart((s.session_id, s.opened_at, s.ended_at or self.as_of) for s in self.sessions)
+        entry_ids = [entry.entry_id for entry in self.list_entries]
+        _require(
+            len(set(entry_ids)) == len(entry_ids), "list_entries", len(entry_ids), "each entry once"
+        )
+
+    def _require_known_by_then(self) -> None:
+        """Refuse what came to be known later: a decision of that moment cannot rest on it."""
+        for name, at in self._recorded():
+            wanted = f"at most as_of {self.as_of.isoformat()}"
+            _require(at is None or at <= self.as_of, name, at, wanted)
+
+    def _recorded(self) -> Iterable[tuple[str, datetime | None]]:
+        yield "registered_at", self.registered_at
+        groups: Mapping[str, tuple[Iterable[object], tuple[str, ...]]] = {
+            "consents": (self.consents, ("given_at", "withdrawn_at")),
+            "class": ([self.class_fact], ("applied_at", "approved_at", "withdrawn_at")),
+            "roster": ([self.roster], ("added_at", "removed_at")),
+            "enrolment": ([self.enrolment], ("enrolled_at",)),
+            "sessions": (self.sessions, ("opened_at", "ended_at")),
+            "list_entries": (self.list_entries, ("proposed_at", "approved_at")),
+        }
+        for group, (records, names) in groups.items():
+            for record in records:
+                for name in names:
+                    yield f"{group}: {name}", getattr(record, name, None)
+
+    @property
+    def event(self) -> datetime | None:
+        """What everything had to precede: the first session, else the class's first day."""
+        if self.sessions:
+            return min(session.opened_at for session in self.sessions)
+        return None if self.class_fact is None else self.class_fact.first_moment
+
+    @property
+    def openings(self) -> tuple[datetime, ...]:
+        """When sessions were opened, by time."""
+        return tuple(sorted(session.opened_at for session in self.sessions))
+
+
+def _require_texts(record: object, *names: str) -> None:
+    for name in names:
+        value = getattr(record, name)
+        _require(bool(value.strip()), name, value, "a non-empty text")
+
+
+def _require_zones(record: object, *names: str) -> None:
+    for name in names:
+        at: datetime | None = getattr(record, name)
+        _require(at is None or at.utcoffset() is not None, name, at, "a time with a zone")
+
+
+def _require_order(record: object, earlier: str, later: str) -> None:
+    first, then = getattr(record, earlier), getattr(record, later)
+    _require(then is None or first <= then, later, then, f"{earlier} {first} or later")
+
+
+def _require(holds: bool, name: str, seen: object, wanted: str) -> None:
+    if not holds:
+        raise InvalidRecordError(f"{name} is {seen}; {wanted} was wanted")

@@ -1,0 +1,329 @@
+"""The gate's rules, one function each: facts and policy in, one answer with its values out.
+
+No rule knows of another, so that each stands in the trace whatever the others say. A rule's number
+changes with its meaning; numbers it compares with are policy values.
+
+What had to come before *the event*, the first session, cannot be made up for afterwards:
+``not_payable``. Where no session has been held the class's first day stands in for the event, and
+then nothing is lost yet: ``not_yet``.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeAlias
+
+from verifier.assurance import Assurance
+from verifier.eligibility_facts import (
+    FINAL_PHASES,
+    EligibilityFacts,
+    SessionFact,
+)
+from verifier.eligibility_result import GateCode, GateOutcome, RuleResult, Scalar
+from verifier.enrolment import Anchor
+from verifier.list_entry import ListCheck, ListEntry, SubjectKind, check_subject, in_order
+from verifier.policy import Policy
+
+Rule: TypeAlias = Callable[[EligibilityFacts, Policy], RuleResult]
+
+ANCHORS_BY_STRENGTH: Final = (Anchor.INSTITUTION, Anchor.OFFICER, Anchor.AUTHORITY)
+INDEPENDENT_ANCHORS: Final = frozenset({Anchor.OFFICER, Anchor.AUTHORITY})
+"""No policy value: whoever is paid for a learner cannot vouch for the learner."""
+
+ASSURANCES_BY_STRENGTH: Final = (Assurance.PLATFORM, Assurance.FRAME)
+
+
+def registered_before_event(facts: EligibilityFacts, _: Policy) -> RuleResult:
+    """凡补必进: the learner was in the system before the first session."""
+    rule = "registered_before_event@1"
+    values = _times(registered_at=facts.registered_at, event_at=facts.event)
+    if facts.registered_at is None:
+        return _came_too_late(facts, rule, GateCode.LEARNER_UNKNOWN, values)
+    if _after_event(facts.registered_at, facts):
+        return _came_too_late(facts, rule, GateCode.REGISTERED_AFTER_EVENT, values)
+    return _payable(rule, values)
+
+
+def consent_in_force(facts: EligibilityFacts, _: Policy) -> RuleResult:
+    """Consent stood whenever a session was opened; with no session, it stands now.
+
+    Withdrawing it afterwards costs nothing that was earned under it. A session opened without
+    goes to a person: it should never have been opened, and that need not be the learner's doing.
+    """
+    rule = "consent_in_force@1"
+    uncovered = [at for at in facts.openings if not _consented(facts, at)]
+    values: dict[str, Scalar] = {
+        "consents": len(facts.consents),
+        "sessions": len(facts.sessions),
+        "sessions_without_consent": len(uncovered),
+        **_times(first_without_consent_at=uncovered[0] if uncovered else None),
+    }
+    if uncovered:
+        return _refer(rule, GateCode.SESSION_WITHOUT_CONSENT, values)
+    if not facts.sessions and not _consented(facts, facts.as_of):
+        return _not_yet(rule, GateCode.CONSENT_MISSING, values)
+    return _payable(rule, values)
+
+
+def class_approved_before_event(facts: EligibilityFacts, _: Policy) -> RuleResult:
+    """开班申请 was approved before the first session, and was not withdrawn."""
+    rule, class_fact = "class_approved_before_event@1", facts.class_fact
+    if class_fact is None:
+        return _came_too_late(facts, rule, GateCode.CLASS_UNKNOWN, _times(event_at=facts.event))
+    values = _times(
+        applied_at=class_fact.applied_at,
+        approved_at=class_fact.approved_at,
+        withdrawn_at=class_fact.withdrawn_at,
+        event_at=facts.event,
+    )
+    if class_fact.withdrawn_at is not None:
+        return _not_payable(rule, GateCode.CLASS_WITHDRAWN, values)
+    if class_fact.approved_at is None:
+        return _came_too_late(facts, rule, GateCode.CLASS_NOT_APPROVED, values)
+    if _after_event(class_fact.approved_at, facts):
+        return _came_too_late(facts, rule, GateCode.CLASS_APPROVED_AFTER_EVENT, values)
+    return _payable(rule, values)
+
+
+def on_roster_before_event(facts: EligibilityFacts, _: Policy) -> RuleResult:
+    """花名册 named the learner before the first session, and no removal came before it.
+
+    A session after the removal goes to a person: the earlier ones stand.
+    """
+    rule, roster = "on_roster_before_event@1", facts.roster
+    if roster is None:
+        return _came_too_late(facts, rule, GateCode.NOT_ON_ROSTER, _times(event_at=facts.event))
+    values = _times(added_at=roster.added_at, removed_at=roster.removed_at, event_at=facts.event)
+    if _after_event(roster.added_at, facts):
+        return _came_too_late(facts, rule, GateCode.ON_ROSTER_AFTER_EVENT, values)
+    removed_at, openings = roster.removed_at, facts.openings
+    if removed_at is not None and (not openings or removed_at <= openings[0]):
+        return _came_too_late(facts, rule, GateCode.REMOVED_FROM_ROSTER, values)
+    if removed_at is not None and removed_at <= openings[-1]:
+        return _refer(rule, GateCode.SESSION_AFTER_REMOVAL, values)
+    return _payable(rule, values)
+
+
+def credited_hours(facts: EligibilityFacts, policy: Policy) -> RuleResult:
+    """不进不补: proven credit reaches the hours that the class asks for.
+
+    Credit counts once a signed checkpoint covers it. While hours are short and any time waits for
+    a person, the answer is ``refer``, also where that time would not suffice: otherwise a learner
+    who earned more could fall from ``not_yet`` to ``refer``.
+    """
+    rule, tally = "credited_hours@1", _Tally.of(facts, policy)
+    outcome, code = _judge_hours(facts, tally)
+    return RuleResult(rule=rule, outcome=outcome, code=code, values=tally.values(facts))
+
+
+def identity_anchored(facts: EligibilityFacts, _: Policy) -> RuleResult:
+    """Somebody independent vouches for the face: the weakest anchor counts.
+
+    Of the reference in use and of every session that carries credit, each as it was then. A later,
+    better anchor does not reach back: its new picture says nothing of who sat in the old sessions,
+    and an institution could have a hired face vouched for afterwards.
+    """
+    rule = "identity_anchored@1"
+    enrolled = None if facts.enrolment is None else facts.enrolment.anchor
+    in_sessions = {s.anchor for s in _carrying_credit(facts)}
+    weakest = _weakest(in_sessions, ANCHORS_BY_STRENGTH)
+    values: dict[str, Scalar] = {
+        "enrolment_anchor": None if enrolled is None else enrolled.value,
+        "weakest_session_anchor": weakest,
+    }
+    if enrolled in INDEPENDENT_ANCHORS and in_sessions <= INDEPENDENT_ANCHORS:
+        return _payable(rule, values)
+    return _not_yet(rule, GateCode.IDENTITY_NOT_ANCHORED, values)
+
+
+def assurance_accepted(facts: EligibilityFacts, policy: Policy) -> RuleResult:
+    """Policy pays on the way the pictures of each session with credit came in."""
+    rule = "assurance_accepted@1"
+    found = {session.assurance for session in _carrying_credit(facts)}
+    weakest = _weakest(found, ASSURANCES_BY_STRENGTH)
+    values: dict[str, Scalar] = {"weakest_assurance": weakest}
+    if found <= set(policy.gate.payable_assurances):
+        return _payable(rule, values)
+    return _refer(rule, GateCode.ASSURANCE_NOT_ACCEPTED, values)
+
+
+def not_black_listed(facts: EligibilityFacts, policy: Policy) -> RuleResult:
+    """No entry was in force against learner, institution or platform when it mattered.
+
+    That is at the event, whenever a session was opened, and now. Two persons make an entry; the
+    proposal of one takes nothing away. It asks for a person's decision, and lapses for the gate
+    when none came in time, or a single insider could withhold money by proposing. The white list
+    is not asked: it overrides nothing.
+    """
+    rule = "not_black_listed@1"
+    checks = list(_list_checks(facts))
+    black = in_order(entry for check in checks for entry in check.black)
+    patience = timedelta(days=policy.gate.proposal_refers_days)
+    fresh = in_order(
+        entry
+        for check in checks
+        for entry in check.proposed
+        if facts.as_of - entry.proposed_at < patience
+    )
+    if black:
+        return _not_payable(rule, GateCode.BLACK_LISTED, _entry_values(black))
+    if fresh:
+        return _refer(rule, GateCode.BLACK_LIST_PROPOSED, _entry_values(fresh))
+    return _payable(rule, {"entries": 0})
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    registered_before_event,
+    consent_in_force,
+    class_approved_before_event,
+    on_roster_before_event,
+    credited_hours,
+    identity_anchored,
+    assurance_accepted,
+    not_black_listed,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tally:
+    """Seconds by what they wait for; ``required_s`` is None where nobody knows."""
+
+    proven_s: float
+    unproven_s: float
+    pending_s: float
+    required_s: float | None
+
+    @classmethod
+    def of(cls, facts: EligibilityFacts, policy: Policy) -> "_Tally":
+        hours = None if facts.class_fact is None else facts.class_fact.required_credit_hours
+        sessions = facts.sessions
+        return cls(
+            proven_s=_seconds(s.credited_s for s in sessions if s.proven),
+            unproven_s=_seconds(s.credited_s for s in sessions if not s.proven),
+            pending_s=_seconds(s.pending_s for s in sessions),
+            required_s=None if hours is None else round(hours * credit_hour_s(policy), 6),
+        )
+
+    @property
+    def credited_s(self) -> float:
+        return round(self.proven_s + self.unproven_s, 6)
+
+    def values(self, facts: EligibilityFacts) -> dict[str, Scalar]:
+        return {
+            "required_s": self.required_s,
+            "proven_s": self.proven_s,
+            "unproven_s": self.unproven_s,
+            "pending_s": self.pending_s,
+            "claimed_s": facts.claimed_s,
+            "sessions": len(facts.sessions),
+            "sessions_running": sum(s.phase not in FINAL_PHASES for s in facts.sessions),
+        }
+
+
+def credit_hour_s(policy: Policy) -> float:
+    """Return the seconds of one 学时."""
+    return 60.0 * policy.credit.credit_hour_minutes
+
+
+def _judge_hours(facts: EligibilityFacts, tally: _Tally) -> tuple[GateOutcome, GateCode | None]:
+    if facts.sessions:
+        return _judge_seconds(tally)
+    # 不进不补: what was uploaded without a session seen here is worth nothing.
+    if facts.claimed_s:
+        return GateOutcome.NOT_PAYABLE, GateCode.NO_SESSION_SEEN
+    return GateOutcome.NOT_YET, GateCode.NO_SESSION_YET
+
+
+def _judge_seconds(tally: _Tally) -> tuple[GateOutcome, GateCode | None]:
+    required_s = tally.required_s
+    if required_s is None:
+        return GateOutcome.NOT_YET, GateCode.REQUIRED_HOURS_UNKNOWN
+    if tally.proven_s >= required_s:
+        return GateOutcome.PAYABLE, None
+    if tally.credited_s >= required_s:
+        return GateOutcome.NOT_YET, GateCode.PENDING_PROOF
+    if tally.pending_s > 0:
+        fills = round(tally.credited_s + tally.pending_s, 6) >= required_s
+        code = GateCode.UNDER_REVIEW if fills else GateCode.UNDER_REVIEW_AND_SHORT
+        return GateOutcome.REFER, code
+    return GateOutcome.NOT_YET, GateCode.HOURS_SHORT
+
+
+def _after_event(at: datetime, facts: EligibilityFacts) -> bool:
+    return facts.event is not None and at > facts.event
+
+
+def _consented(facts: EligibilityFacts, at: datetime) -> bool:
+    return any(consent.in_force(at) for consent in facts.consents)
+
+
+def _carrying_credit(facts: EligibilityFacts) -> list[SessionFact]:
+    return [session for session in facts.sessions if session.credited_s > 0]
+
+
+def _weakest(found: set[Anchor] | set[Assurance], by_strength: tuple[str, ...]) -> str | None:
+    return next((str(each) for each in by_strength if each in found), None)
+
+
+def _list_checks(facts: EligibilityFacts) -> Iterator[ListCheck]:
+    subjects = [(SubjectKind.LEARNER, facts.learner_id)]
+    if facts.class_fact is not None:
+        subjects += [
+            (SubjectKind.INSTITUTION, facts.class_fact.institution_id),
+            (SubjectKind.PLATFORM, facts.class_fact.platform_id),
+        ]
+    moments = {facts.as_of, *facts.openings} | ({facts.event} if facts.event else set())
+    for kind, subject_id in subjects:
+        for at in moments:
+            yield check_subject(facts.list_entries, kind, subject_id, at)
+
+
+def _entry_values(entries: list[ListEntry]) -> dict[str, Scalar]:
+    """Name the entry that began first, and say how many there are."""
+    first = entries[0]
+    return {
+        "entries": len({entry.entry_id for entry in entries}),
+        "entry_id": first.entry_id,
+        "subject_kind": first.subject_kind.value,
+        "reason_code": first.reason_code,
+        **_times(valid_from=first.valid_from, valid_to=first.valid_to),
+    }
+
+
+def _times(**times: datetime | None) -> dict[str, Scalar]:
+    return {name: None if at is None else utc_text(at) for name, at in times.items()}
+
+
+def utc_text(at: datetime) -> str:
+    """Return ISO 8601 in UTC, so that one moment has one spelling."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _seconds(parts: Iterable[float]) -> float:
+    # Rounded before it decides, so that reruns agree and the order of sessions is no matter.
+    return round(math.fsum(parts), 6)
+
+
+def _came_too_late(
+    facts: EligibilityFacts, rule: str, code: GateCode, values: dict[str, Scalar]
+) -> RuleResult:
+    """Answer where something did not precede the event: beyond repair once a session was held."""
+    outcome = GateOutcome.NOT_PAYABLE if facts.sessions else GateOutcome.NOT_YET
+    return RuleResult(rule=rule, outcome=outcome, code=code, values=values)
+
+
+def _payable(rule: str, values: dict[str, Scalar]) -> RuleResult:
+    return RuleResult(rule=rule, outcome=GateOutcome.PAYABLE, values=values)
+
+
+def _not_yet(rule: str, code: GateCode, values: dict[str, Scalar]) -> RuleResult:
+    return RuleResult(rule=rule, outcome=GateOutcome.NOT_YET, code=code, values=values)
+
+
+def _refer(rule: str, code: GateCode, values: dict[str, Scalar]) -> RuleResult:
+    return RuleResult(rule=rule, outcome=GateOutcome.REFER, code=code, values=values)
+
+
+def _not_payable(rule: str, code: GateCode, values: dict[str, Scalar]) -> RuleResult:
+    return RuleResult(rule=rule, outcome=GateOutcome.NOT_PAYABLE, code=code, values=values)
