@@ -4,12 +4,15 @@ A face is only as good as its anchor: anybody can sit before a camera while some
 name is typed in. So the anchor travels with the template into every leaf and gate trace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from verifier.comparison import ComparisonOutcome, ComparisonResult
 from verifier.observation import FrameObservation, QualityReason
+from verifier.prompt import Judgement
 
 
 class Anchor(StrEnum):
@@ -18,6 +21,10 @@ class Anchor(StrEnum):
     AUTHORITY = "authority"  # 公安、电子社保卡 or the chip of the identity card
     OFFICER = "officer"  # a county officer saw person and card
     INSTITUTION = "institution"  # nobody independent: nothing is payable on it
+
+
+STRENGTH: Final = (Anchor.INSTITUTION, Anchor.OFFICER, Anchor.AUTHORITY)
+"""Anchors from the weakest to the strongest."""
 
 
 class RefusalCode(StrEnum):
@@ -29,6 +36,57 @@ class RefusalCode(StrEnum):
     NOT_THE_SAME_PERSON = "not_the_same_person"
     INCONCLUSIVE = "inconclusive"
     TOO_FEW_LIVE_FRAMES = "too_few_live_frames"
+    ANOTHER_FACE_ENROLLED = "another_face_enrolled"
+    BETTER_ANCHORED_ALREADY = "better_anchored_already"
+
+
+REFUSAL_TEXT: Final[Mapping[RefusalCode, tuple[str, str]]] = MappingProxyType(
+    {
+        RefusalCode.NO_FACE: (
+            "照片里没有找到人脸，请正对镜头、光线均匀，再拍一次",
+            "No face was found; please face the camera in even light and take it again.",
+        ),
+        RefusalCode.MULTIPLE_FACES: (
+            "照片里不止一个人，请只留您本人，再拍一次",
+            "There is more than one person in the picture; please take it again alone.",
+        ),
+        RefusalCode.POOR_QUALITY: (
+            "照片不够清楚，请按提示调整后再拍一次",
+            "The picture is not clear enough; please adjust as hinted and take it again.",
+        ),
+        RefusalCode.NOT_THE_SAME_PERSON: (
+            "现场照片与登记照片对不上，请联系培训机构或经办人员核实，不会自动作出不利决定",
+            "The live pictures and the reference differ; please have a person look at it."
+            " Nothing is decided against you by a machine.",
+        ),
+        RefusalCode.INCONCLUSIVE: (
+            "这次未能确认，请摘下口罩或墨镜、换个光线好的地方，再拍一次",
+            "It could not be told this time; please uncover your face, find better light and take"
+            " it again.",
+        ),
+        RefusalCode.TOO_FEW_LIVE_FRAMES: (
+            "现场照片不够，请再拍至少两张不同的照片",
+            "Too few live pictures; please take at least two different ones.",
+        ),
+        RefusalCode.ANOTHER_FACE_ENROLLED: (
+            "该学员已登记过人脸，与这次的不同，请联系经办人员当面核实",
+            "Another face is enrolled for this learner; please see an officer in person.",
+        ),
+        RefusalCode.BETTER_ANCHORED_ALREADY: (
+            "该学员的人脸已由更权威的方式核实，无需再次登记；确需更换，请联系经办人员",
+            "A better established face is enrolled already; nothing is to be done. To replace it,"
+            " please see an officer.",
+        ),
+    }
+)
+
+_FOR_A_PERSON: Final = frozenset(
+    {
+        RefusalCode.NOT_THE_SAME_PERSON,
+        RefusalCode.ANOTHER_FACE_ENROLLED,
+        RefusalCode.BETTER_ANCHORED_ALREADY,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +96,38 @@ class Refusal:
     code: RefusalCode
     picture: str
     quality: tuple[QualityReason, ...] = ()
+
+    @property
+    def judgement(self) -> Judgement:
+        """``retry`` where another picture may help, ``refer`` where only a person can."""
+        return Judgement.REFER if self.code in _FOR_A_PERSON else Judgement.RETRY
+
+    @property
+    def text(self) -> tuple[str, str]:
+        """What to do, in Chinese and in English."""
+        return REFUSAL_TEXT[self.code]
+
+
+def replacement_refusal(
+    anchor: Anchor, before: Anchor, comparison: ComparisonResult | None
+) -> Refusal | None:
+    """Return why a learner may not be enrolled again, or None where it may be done.
+
+    Or else anybody who knows a learner's id could put another face in its place.
+
+    Parameters
+    ----------
+    anchor, before
+        Of the new enrolment and of the one that it would replace.
+    comparison
+        Of the two references; None where they cannot be compared, after a change of model
+        contract: then only the anchors speak.
+    """
+    if STRENGTH.index(anchor) < STRENGTH.index(before):
+        return Refusal(code=RefusalCode.BETTER_ANCHORED_ALREADY, picture="reference")
+    if comparison is not None and comparison.outcome is not ComparisonOutcome.MATCH:
+        return Refusal(code=RefusalCode.ANOTHER_FACE_ENROLLED, picture="reference")
+    return None
 
 
 MIN_LIVE_FRAMES = 2

@@ -9,9 +9,11 @@ VerifierError
 ├── ContractMismatchError    templates made under different contracts were mixed
 ├── TooFewTrialsError        a rate asked of too little data
 ├── ModelUnavailableError    weights missing, or the wrong digest
+├── IdentityAuthorityUnavailableError  the authority cannot be asked at the moment
 ├── ProtocolError            an act that the session's state does not allow
 └── LedgerError              stored evidence no longer verifies
-    └── WrongKeyError            the key offered is not the key it was sealed with
+    ├── WrongKeyError            the key offered is not the key it was sealed with
+    └── UncertainOutcomeError    whether a unit of work was kept cannot be known now
 
 A non-match, an attack or a failure to acquire is a result, not an exception.
 """
@@ -60,6 +62,10 @@ class ModelUnavailableError(VerifierError):
     """Weights are missing, or are not the bytes that were pinned."""
 
 
+class IdentityAuthorityUnavailableError(VerifierError):
+    """Whoever confirms identities cannot be asked at the moment; that confirms nobody."""
+
+
 class ProtocolError(VerifierError):
     """An act that the state of the session or prompt does not allow.
 
@@ -77,3 +83,7 @@ class LedgerError(VerifierError):
 
 class WrongKeyError(LedgerError):
     """The key offered is not the key the object was sealed with."""
+
+
+class UncertainOutcomeError(LedgerError):
+    """The store went away while a unit of work was committed: kept or not, nobody knows yet."""
