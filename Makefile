@@ -10,10 +10,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check bench setup setup-test lock clean
+.PHONY: help demo serve test check bench setup setup-test lock clean
 
 help:
 	@echo 'make demo    watch four learners through one lesson; writes demo-out/report.html'
+	@echo 'make serve   run the service on this machine until Ctrl-C; data in zhenxue-data/'
 	@echo 'make test    every check and test'
 	@echo 'make check   ruff, mypy --strict, layers (no tests)'
 	@echo 'make bench   speed and accuracy beside the stock face_recognition steps'
@@ -22,6 +23,10 @@ help:
 
 demo: setup
 	$(BIN)/zhenxue demo --out demo-out
+
+# The demo's identity authority confirms made-up people only; production settings refuse it.
+serve: setup
+	ZHENXUE_IDENTITY_AUTHORITY=$${ZHENXUE_IDENTITY_AUTHORITY:-demo} $(BIN)/zhenxue serve
 
 test: setup-test check
 	$(BIN)/python -m pytest

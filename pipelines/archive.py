@@ -3,56 +3,43 @@
 ::
 
     archive/
-      log/              see ``log_reader``
-      objects/ab/ab…    sealed evidence, named by the SHA-256 of the whole file
-      incoming/         objects whose leaf is not written yet
+      log/                        see ``log_reader``
+      objects/ and incoming/      see ``evidence_store``
 
 Keys lie elsewhere (``keystore``): whoever copies the archive has no picture, and destroying a
 key forgets a face without changing a byte here.
 
-Order of one append: object flushed, its name flushed, then the leaf. A crash in between leaves
-an object that nothing names; its second name under ``incoming`` lets the next opening remove it.
+An archive either puts leaves into its own journal as they come (``append``), or follows a source
+that has acknowledged them already, such as a database (``publish`` takes over what is new there).
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
+from typing import Final
 
-from pipelines.durable_files import (
-    as_ledger_error,
-    flush_folder,
-    link_new,
-    make_folder,
-    write_new,
-)
-from pipelines.keystore import KeyStore, RecordClass
+from pipelines.durable_files import as_ledger_error
+from pipelines.evidence_store import EvidenceStore, PreparedEntry
+from pipelines.keystore import KeyStore
+from pipelines.lesson_store import EntrySource
 from pipelines.log_reader import LogReader
 from pipelines.log_writer import LogWriter
 from pipelines.private_files import load_or_create_signer
-from pipelines.sealed_object import SealedObject, seal_object
-from pipelines.sealing import SealContext, learner_reference
-from pipelines.stored_evidence import (
-    StoredEvidence,
-    hide,
-    object_path,
-    open_evidence,
-    read_object,
-    write_receipt,
-)
+from pipelines.stored_evidence import StoredEvidence, read_evidence, write_receipt
 from verifier.errors import InputError, LedgerError
-from verifier.transparency.canonical_json import JSONValue
 from verifier.transparency.checkpoint import Checkpoint
-from verifier.transparency.commitment import Opening, commit, fresh_blinding
 from verifier.transparency.leaf import Leaf
-from verifier.transparency.merkle import leaf_hash
 from verifier.transparency.note import NoteSigner, NoteVerifier
 from verifier.transparency.tile_paths import bundles_of, decode_bundle
 
-DEFAULT_CONTRACT = "none"  # a record without a picture was judged under no model contract
+_BATCH: Final = 4096
+"""Entries taken over at once."""
+_CHECKPOINTS_KEPT: Final = 4096
+"""Who asks which checkpoint was the first to hold an entry asks within seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +52,27 @@ class ArchivedSnapshot:
 
 
 class Archive:
-    """An archive open for writing; one at a time for each folder."""
+    """An archive open for writing; one at a time for each folder. Safe for threads."""
 
-    def __init__(self, folder: Path, *, authority: str, keystore: KeyStore, log: LogWriter) -> None:
+    def __init__(self, evidence: EvidenceStore, log: LogWriter, source: EntrySource | None) -> None:
         """Use ``open`` or ``open_with_secrets``."""
-        self.folder = folder
-        self._authority, self._keystore, self._log = authority, keystore, log
+        self.folder = evidence.folder
+        self.evidence = evidence
+        self._log, self._source = log, source
+        self._lock = RLock()
+        self._closed = False
+        self._signed = deque([log.checkpoint], maxlen=_CHECKPOINTS_KEPT)
 
     @classmethod
     @as_ledger_error("the archive could not be opened")
     def open(
-        cls, folder: Path, *, authority: str, keystore: KeyStore, signer: NoteSigner
+        cls,
+        folder: Path,
+        *,
+        authority: str,
+        keystore: KeyStore,
+        signer: NoteSigner,
+        source: EntrySource | None = None,
     ) -> "Archive":
         """Open the archive in ``folder``, creating it where there is none.
 
@@ -85,27 +82,31 @@ class Archive:
             The unit of separation, a city's HR bureau; ciphertexts are bound to it.
         signer
             Its name is the log's origin.
+        source
+            Who acknowledges entries; None: the archive itself.
 
         Raises
         ------
         InputError
             If the keys would lie inside the archive.
         LedgerError
-            If the archive is held by another writer, or does not match its checkpoint.
+            If the archive is held by another writer, does not match its checkpoint, or the
+            source does not hold what the log does: one of them is an older copy.
         WrongKeyError
             If the log was signed by another key.
         """
         if keystore.folder.resolve().is_relative_to(folder.resolve()):
             raise InputError("the key store lies inside the archive: keep them apart")
-        make_folder(folder / "objects")
-        make_folder(folder / "incoming")
+        evidence = EvidenceStore(folder, authority=authority, keystore=keystore)
         log = LogWriter.open(folder / "log", signer)
         try:
-            _remove_unnamed_objects(folder, log)
+            if source is not None:
+                _take_over(log, source)
+            evidence.sweep(lambda: _named_objects(log))
         except BaseException:
             log.close()
             raise
-        return cls(folder, authority=authority, keystore=keystore, log=log)
+        return cls(evidence, log, source)
 
     @classmethod
     def open_with_secrets(
@@ -132,7 +133,9 @@ class Archive:
 
     def close(self) -> None:
         """Let go of the archive; what is pending stays pending."""
-        self._log.close()
+        with self._lock:
+            self._closed = True
+            self._log.close()
 
     @property
     def verifier(self) -> NoteVerifier:
@@ -149,136 +152,54 @@ class Archive:
         """The log, for reading."""
         return self._log.reader
 
-    def append_snapshot(
-        self,
-        *,
-        record: Mapping[str, JSONValue],
-        image: bytes,
-        pixels_sha256: bytes,
-        learner_id: str,
-        session_id: str,
-        sequence: int,
-        assurance: str,
-        at: datetime,
-        contract: str,
-        console: Mapping[str, JSONValue] | None = None,
-        purpose: str = "attendance",
-        record_class: RecordClass = RecordClass.FACE_EVIDENCE,
-    ) -> ArchivedSnapshot:
-        """Keep one picture and what was found in it; returns once both are on the disk.
-
-        Parameters
-        ----------
-        record
-            Private: sealed with the picture, disclosed only by a receipt.
-        image
-            The encoded picture whose decoding gave the canonical pixels.
-        pixels_sha256
-            Digest of the canonical pixels, 32 bytes, as the image decoder gives it.
-        sequence
-            0-based place in the session.
-        assurance
-            ``frame`` or ``platform``.
-        at
-            Server time, timezone-aware.
-        console
-            Numbers that no receipt may disclose: encrypted inside the record, for reviewers.
+    def append(self, prepared: PreparedEntry) -> ArchivedSnapshot:
+        """Keep a prepared leaf in the archive's own journal; returns once it is on the disk.
 
         Raises
         ------
-        InvalidRecordError
-            If a field breaks its format; nothing was written.
         LedgerError
-            If the disk refused; nothing was acknowledged, and the archive has to be opened anew.
+            If the disk refused: nothing was acknowledged, and the archive has to be opened anew.
+            Or if the archive follows a source, which alone says what comes next.
         """
-        return self._append(
-            leaf=Leaf(
-                kind="snapshot",
-                time=at,
-                session_id=session_id,
-                sequence=sequence,
-                assurance=assurance,
-            ),
-            private=record,
-            console=console,
-            image=image,
-            pixels_sha256=pixels_sha256.hex(),
-            learner_id=learner_id,
-            record_class=record_class,
-            purpose=purpose,
-            contract=contract,
-        )
-
-    def append_record(
-        self,
-        kind: str,
-        *,
-        at: datetime,
-        facts: Mapping[str, JSONValue],
-        private: Mapping[str, JSONValue] | None = None,
-        console: Mapping[str, JSONValue] | None = None,
-        learner_id: str | None = None,
-        session_id: str | None = None,
-        sequence: int | None = None,
-        assurance: str | None = None,
-        purpose: str = "attendance",
-        contract: str = DEFAULT_CONTRACT,
-        record_class: RecordClass = RecordClass.MONEY_FACTS,
-    ) -> ArchivedSnapshot:
-        """Keep a record without a picture: session opened or closed, enrolment.
-
-        Parameters
-        ----------
-        facts
-            Public for ever: no name, no id, no score. Of a closing session: prompts issued,
-            answered, missed, added, and the first and last index.
-        private
-            Sealed, and committed to; needs ``learner_id``, whose key seals it. None: the leaf
-            has neither commitment nor object.
-        console
-            As in ``append_snapshot``; goes with ``private`` only.
-        learner_id
-            The leaf then carries the learner's keyed reference, never the id.
-
-        Raises
-        ------
-        InputError
-            If ``private`` is given without ``learner_id``, or a field breaks its format.
-        LedgerError
-            If the disk refused; nothing was acknowledged.
-        """
-        leaf = Leaf(
-            kind=kind,
-            time=at,
-            session_id=session_id,
-            sequence=sequence,
-            assurance=assurance,
-            facts=facts,
-        )
-        return self._append(
-            leaf=leaf,
-            private=private,
-            console=console,
-            image=None,
-            pixels_sha256=None,
-            learner_id=learner_id,
-            record_class=record_class,
-            purpose=purpose,
-            contract=contract,
-        )
-
-    def leaves(self) -> Iterator[Leaf]:
-        """Return every leaf from the first on, the pending ones too."""
-        return _leaves_of(self._log)
-
-    def reference_of(self, learner_id: str, record_class: RecordClass) -> str:
-        """Return the name under which leaves of this class know a learner; makes a key at need."""
-        _, key = self._keystore.key_for(learner_id, record_class)
-        return learner_reference(key, learner_id)
+        if self._source is not None:
+            raise LedgerError("this archive follows a source; append there")
+        index = self._log.append(prepared.entry)
+        self.evidence.settle(prepared)
+        return ArchivedSnapshot(index=index, evidence_id=prepared.evidence_id, leaf=prepared.leaf)
 
     def publish(self) -> Checkpoint:
-        """Put everything pending under a new signed checkpoint; errors as ``LogWriter``."""
-        return self._log.publish()
+        """Put everything acknowledged under a new signed checkpoint and return it.
+
+        A log that failed to reach the disk is opened anew where there is a source: the source
+        still has what was acknowledged.
+
+        Raises
+        ------
+        LedgerError
+            As ``LogWriter``; or if the source is not what it was: nothing is signed then.
+        """
+        with self._lock:
+            if self._source is not None:
+                self._follow(self._source)
+            return self._remembered(self._log.publish())
+
+    def first_checkpoint_with(self, index: int) -> Checkpoint:
+        """Return the first checkpoint that holds an entry appended a moment ago.
+
+        Publishes if none does yet.
+
+        Raises
+        ------
+        LedgerError
+            As ``publish``; or if it was published so long ago that which was first is forgotten.
+        """
+        with self._lock:
+            if self._signed[-1].size <= index:
+                self.publish()
+            place = bisect_right(self._signed, index, key=lambda signed: signed.size)
+            if not 0 < place < len(self._signed):
+                raise LedgerError(f"which checkpoint was the first with entry {index} is not known")
+            return self._signed[place]
 
     def read_snapshot(self, index: int) -> StoredEvidence:
         """Return a published record with its picture, checked against the log.
@@ -290,10 +211,8 @@ class Archive:
         LedgerError
             If the entry is not published, or object, key or commitment do not agree.
         """
-        leaf = Leaf.parse(self._entry(index))
-        if leaf.object_sha256 is None:
-            return StoredEvidence(leaf=leaf, record={}, image=None, pixels_sha256=None)
-        return open_evidence(leaf, read_object(self.folder, leaf.object_sha256), self._keystore)
+        leaf = Leaf.parse(self.reader.entry(index, self.checkpoint.size))
+        return read_evidence(self.folder, leaf, self.evidence.keystore)
 
     def receipt(self, index: int) -> bytes:
         """Return an offline proof that entry ``index`` is in the log and what it says.
@@ -307,101 +226,46 @@ class Archive:
             If the entry is not published, or object or key do not agree with it.
         """
         return write_receipt(
-            self.folder, index, keystore=self._keystore, verifier=self._log.verifier
+            self.folder, index, keystore=self.evidence.keystore, verifier=self._log.verifier
         )
 
-    def _entry(self, index: int) -> bytes:
-        return self._log.reader.entry(index, self.checkpoint.size)
+    def _follow(self, source: EntrySource) -> None:
+        if self._log.failed and not self._closed:
+            self._log = self._log.reopen()
+            # Signed just before the disk failed, it is the first that holds its entries.
+            self._remembered(self._log.checkpoint)
+        _take_over(self._log, source)
 
-    def _append(
-        self,
-        *,
-        leaf: Leaf,
-        private: Mapping[str, JSONValue] | None,
-        console: Mapping[str, JSONValue] | None,
-        image: bytes | None,
-        pixels_sha256: str | None,
-        learner_id: str | None,
-        record_class: RecordClass,
-        purpose: str,
-        contract: str,
-    ) -> ArchivedSnapshot:
-        self._log.require_usable()
-        if learner_id is None:
-            if private is not None:
-                raise InputError("a private record needs the learner whose key seals it")
-            return self._append_leaf(leaf)
-        key_id, key = self._keystore.key_for(learner_id, record_class)
-        leaf = replace(leaf, learner=learner_reference(key, learner_id))
-        if private is None:
-            return self._append_leaf(leaf)
-        context = SealContext(
-            authority=self._authority,
-            learner=leaf.learner or "",
-            record_class=record_class.value,
-            purpose=purpose,
-            contract=contract,
-            key_id=key_id,
+    def _remembered(self, checkpoint: Checkpoint) -> Checkpoint:
+        if checkpoint.size > self._signed[-1].size:
+            self._signed.append(checkpoint)
+        return checkpoint
+
+
+def _take_over(log: LogWriter, source: EntrySource) -> None:
+    """Append to the log what the source has acknowledged since."""
+    while entries := _acknowledged_since(log, source):
+        log.append_all(entries)
+
+
+def _acknowledged_since(log: LogWriter, source: EntrySource) -> Sequence[bytes]:
+    """Return the source's next entries; refuse a source that does not hold the log's last one.
+
+    Compared each time, not only at opening: a database put back to an older copy under a running
+    engine gives places away again that the log has filled, and their new entries would be lost.
+    """
+    kept = log.next_index
+    if not kept:
+        return source.entries(0, limit=_BATCH)
+    found = source.entries(kept - 1, limit=_BATCH)
+    if not found:
+        raise LedgerError(
+            f"the log holds {kept} entries, the database {source.entry_count()}: it is an older "
+            "copy; nothing is signed until the newer one is back"
         )
-        sealed, opening = seal_object(
-            key=key,
-            context=context,
-            record=private if console is None else hide(private, console, key, context),
-            blinding=fresh_blinding(),
-            image=image,
-            pixels_sha256=pixels_sha256,
-        )
-        return self._append_object(leaf, sealed, opening)
-
-    def _append_object(
-        self, leaf: Leaf, sealed: SealedObject, opening: Opening
-    ) -> ArchivedSnapshot:
-        data = sealed.serialize()
-        digest = hashlib.sha256(data).hexdigest()
-        committed = replace(leaf, commitment=commit(opening), object_sha256=digest)
-        committed.serialize()  # a leaf that the log would refuse must not leave an object behind
-        draft = self._store_object(digest, data)
-        archived = self._append_leaf(committed)
-        # The leaf is acknowledged: a second name that stays goes when the archive is next opened.
-        with suppress(OSError):
-            draft.unlink()
-        return archived
-
-    def _append_leaf(self, leaf: Leaf) -> ArchivedSnapshot:
-        entry = leaf.serialize()
-        index = self._log.append(entry)
-        return ArchivedSnapshot(index=index, evidence_id=leaf_hash(entry).hex(), leaf=leaf)
-
-    def _store_object(self, digest: str, data: bytes) -> Path:
-        """Put the object in place durably; return its second name, to be removed later."""
-        draft, target = self.folder / "incoming" / digest, object_path(self.folder, digest)
-        try:
-            write_new(draft, data)
-            make_folder(target.parent)
-            link_new(draft, target)
-        except OSError as error:
-            # Not acknowledged, so it goes; what cannot be removed now goes when next opened, for
-            # which the draft has to stay longest.
-            with suppress(OSError):
-                target.unlink(missing_ok=True)
-                draft.unlink(missing_ok=True)
-            raise LedgerError("the object could not be brought to the disk") from error
-        return draft
-
-
-def _remove_unnamed_objects(folder: Path, log: LogWriter) -> None:
-    """Finish what a crash interrupted between an object and its leaf."""
-    drafts = {path.name: path for path in (folder / "incoming").iterdir()}
-    if not drafts:
-        return
-    named = _named_objects(log)
-    for digest, draft in drafts.items():
-        if digest not in named:
-            target = object_path(folder, digest)
-            target.unlink(missing_ok=True)
-            if target.parent.is_dir():
-                flush_folder(target.parent)
-        draft.unlink()
+    if found[0] != log.entry(kept - 1):
+        raise LedgerError(f"entry {kept - 1} differs between log and database")
+    return found[1:]
 
 
 def _named_objects(log: LogWriter) -> set[str]:

@@ -1,25 +1,26 @@
 """One lesson in progress, and what is left of it when it is over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from itertools import islice
 
 from verifier.answer import AnswerReason
+from verifier.assurance import Assurance
 from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
 from verifier.enrolment import Anchor
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement, Prompt
-from verifier.schedule import PlannedPrompt, SchedulePromise
+from verifier.schedule import (
+    PlannedPrompt,
+    PlannedPrompts,
+    ScheduleHeader,
+    SchedulePromise,
+    commitment,
+    seed,
+)
 from verifier.session_state import SessionState
-
-
-class Assurance(StrEnum):
-    """Who held the camera: the engine's own frame, or the calling platform."""
-
-    FRAME = "frame"
-    PLATFORM = "platform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,43 +57,111 @@ class AnswerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArchivedCheck:
-    """Where the evidence of one judged answer lies; ``has_picture`` tells a picture was kept."""
+class ArchivedAnswer:
+    """One judged answer and where its evidence lies; ``has_picture``: a picture was kept."""
 
+    prompt_id: str
     index: int
     evidence_id: str
     at_s: float
     judgement: Judgement
+    reason: AnswerReason
+    quality: tuple[QualityReason, ...]
     has_picture: bool
 
+    @property
+    def view(self) -> AnswerView:
+        """What may be told of it."""
+        return AnswerView(
+            judgement=self.judgement,
+            reason=self.reason,
+            quality=self.quality,
+            evidence_id=self.evidence_id,
+        )
 
-@dataclass(kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstCheckpoint:
+    """The first checkpoint that holds a session's commitment; its root shapes the schedule."""
+
+    size: int
+    root: bytes  # 32 bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonEnd:
+    """What an ended lesson came to, and the place of its closing leaf."""
+
+    account: SessionAccount
+    closed_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """One lesson in progress: the session as a value, and what must not leave the engine."""
+    """One lesson: the session as a value, and what must not leave the engine.
+
+    Attributes
+    ----------
+    secret
+        ``s`` of the schedule, 32 bytes: whoever has it knows when prompts are due.
+    number
+        Gap-free among the sessions of this learner in this class, from 0.
+    opened_index, last_index
+        Places in the log of its first and its latest leaf.
+    sequence
+        The next leaf's place in the session; the opening leaf has 0.
+    next_planned
+        Index of the next prompt of the schedule to go out.
+    checkpoint
+        None until the commitment is published: then nothing may happen in it yet.
+    answers
+        In the order of the attempts in ``state.prompts``.
+    end
+        None while it is in progress.
+    version
+        How often it was saved; a save of another version is refused.
+    """
 
     state: SessionState = field(repr=False)
     anchor: Anchor
     assurance: Assurance
     planned_minutes: float
     expires_at: datetime
-    checkpoint_size: int  # of the checkpoint that the schedule follows from
-    promise: SchedulePromise = field(repr=False)
-    due: Iterator[PlannedPrompt] = field(repr=False)
-    next_planned: PlannedPrompt = field(repr=False)
+    header: ScheduleHeader = field(repr=False)
+    secret: bytes = field(repr=False)
+    number: int
     opened_index: int
     last_index: int
-    sequence: int = 1  # the next leaf's place in the session; the opening leaf has 0
-    archived: list[ArchivedCheck] = field(default_factory=list)
+    sequence: int = 1
+    next_planned: int = 0
+    checkpoint: FirstCheckpoint | None = None
+    answers: tuple[ArchivedAnswer, ...] = ()
+    end: LessonEnd | None = None
+    version: int = 0
 
-    def take_planned(self) -> PlannedPrompt:
-        """Return the next scheduled prompt and move on to the one after it."""
-        planned, self.next_planned = self.next_planned, next(self.due)
-        return planned
+    @property
+    def promise(self) -> SchedulePromise:
+        """What was promised before the session began; ``ValueError`` if it never began."""
+        if self.checkpoint is None:
+            raise ValueError("the schedule's commitment was not published")
+        return SchedulePromise(
+            secret=self.secret,
+            header=self.header,
+            committed=commitment(self.secret, self.header),
+            checkpoint_root=self.checkpoint.root,
+        )
 
-    def skip_until(self, offset_s: float) -> None:
-        """Let go of what was due before ``offset_s``: the lesson had not begun."""
-        while self.next_planned.offset_s < offset_s:
-            self.take_planned()
+    def due_from(self, index: int) -> Iterator[PlannedPrompt]:
+        """Yield the schedule's prompts from ``index`` on; ``ValueError`` if it never began."""
+        promise = self.promise
+        drawn = seed(promise.secret, promise.committed, promise.checkpoint_root)
+        planned = PlannedPrompts(seed=drawn, parameters=self.header.parameters)
+        return islice(planned, index, None)
+
+    @property
+    def planned(self) -> PlannedPrompt:
+        """The next scheduled prompt."""
+        return next(self.due_from(self.next_planned))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +172,7 @@ class LessonResult:
     assurance: Assurance
     evidence: SessionEvidence
     account: SessionAccount
-    promise: SchedulePromise
-    archived: tuple[ArchivedCheck, ...]
+    promise: SchedulePromise | None  # None: it was given up before its commitment was published
+    answers: Sequence[ArchivedAnswer]
     opened_index: int
     closed_index: int

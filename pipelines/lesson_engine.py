@@ -1,4 +1,4 @@
-"""Lessons from opening to credit, in one process.
+"""Lessons from opening to credit, each act one unit of work.
 
 Nothing that a caller asserts earns credit: neither its clock, nor a duration, nor that a lesson
 took place. Only answers to prompts that the engine itself issued do, judged by the engine, on
@@ -9,48 +9,35 @@ buys no silence, only misses. Start with `LessonEngine.open`.
 import math
 import re
 import secrets
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from threading import RLock
-from typing import Final
+from typing import Final, TypeVar
 
 from pipelines.archive import Archive
-from pipelines.check import FrameChecker
-from pipelines.keystore import RecordClass
+from pipelines.check import CheckedFrames, FrameChecker
+from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import (
     AnswerView,
-    ArchivedCheck,
-    Assurance,
+    FirstCheckpoint,
     Lesson,
     LessonResult,
     PromptView,
 )
-from pipelines.lesson_records import LessonRecords
-from pipelines.template_store import TemplateStore
+from pipelines.lesson_course import NONCE_BYTES, LessonCourse, skip_until
+from pipelines.lesson_records import JudgedAnswer, LessonRecords, counted, opened_entry
+from pipelines.lesson_store import LessonStore, LessonUnit
+from pipelines.recording import Recording, recording
+from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
 from verifier import session as acts
-from verifier.claim import SessionAccount
-from verifier.comparison import Template
-from verifier.credit import credit
-from verifier.enrolment import Anchor
-from verifier.errors import InputError, ProtocolError, UnknownSubjectError
+from verifier.assurance import Assurance
+from verifier.errors import InputError, ProtocolError, UnknownSubjectError, VerifierError
 from verifier.policy import Policy
-from verifier.prompt import Prompt, PromptKind, PromptOrigin
 from verifier.protocols import Clock
-from verifier.schedule import (
-    PlannedPrompt,
-    PlannedPrompts,
-    ScheduleHeader,
-    ScheduleParameters,
-    SchedulePromise,
-    commitment,
-    seed,
-)
-from verifier.session_score import score_session
-from verifier.session_state import SessionPhase, SessionState
+from verifier.schedule import ScheduleHeader, ScheduleParameters, commitment
+from verifier.session_state import SessionState
 
-NONCE_BYTES: Final = 16
 LONGEST_LESSON_MINUTES: Final = 24 * 60
 MOST_FRAMES: Final = 24
 LARGEST_ANSWER_BYTES: Final = 3 << 20
@@ -58,36 +45,39 @@ LARGEST_ANSWER_BYTES: Final = 3 << 20
 _IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}")
 _LONGEST_LEARNER_ID: Final = 128
 
+T = TypeVar("T")
+Also = Callable[[LessonUnit, T], None]
+"""What else belongs to a unit of work, given what the act returns."""
+
+
+def _nothing(_unit: LessonUnit, _done: object) -> None:
+    """Add nothing to a unit of work."""
+
 
 @dataclass(kw_only=True)
 class LessonEngine:
-    """Holds the lessons in progress and whatever judges, stores and times them.
+    """Holds whatever judges, stores and times lessons; the lessons themselves lie in the store.
 
-    Safe to call from several threads; acts are done one after another.
+    Safe to call from several threads. Frames are judged outside of units of work.
     """
 
     checker: FrameChecker
-    templates: TemplateStore
+    templates: TemplateSealer
+    store: LessonStore
     archive: Archive
     policy: Policy
     clock: Clock
-    _lessons: dict[str, Lesson] = field(default_factory=dict, init=False, repr=False)
-    _finished: dict[str, LessonResult] = field(default_factory=dict, init=False, repr=False)
-    # By the learner's keyed reference and the class: how many sessions the log knows.
-    _sessions_held: Counter[tuple[str, str]] = field(init=False, repr=False)
-    _records: LessonRecords = field(init=False, repr=False)
-    _lock: RLock = field(default_factory=RLock, init=False, repr=False)
+    _course: LessonCourse = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._records = LessonRecords(
-            archive=self.archive,
-            contract=self.checker.observer.contract_id,
+        contract = self.checker.observer.contract_id
+        records = LessonRecords(
+            evidence=self.archive.evidence,
+            contract=contract,
             calibration=self.checker.calibration.name,
         )
-        self._sessions_held = Counter(
-            (leaf.learner or "", str(leaf.facts["class_id"]))
-            for leaf in self.archive.leaves()
-            if leaf.kind == "session_opened"
+        self._course = LessonCourse(
+            records=records, policy=self.policy, clock=self.clock, model=contract
         )
 
     def open(
@@ -98,6 +88,7 @@ class LessonEngine:
         platform_id: str,
         planned_minutes: float,
         assurance: Assurance = Assurance.PLATFORM,
+        also: Also[str] = _nothing,
     ) -> str:
         """Open a session and return its id.
 
@@ -116,27 +107,31 @@ class LessonEngine:
             If the learner is not enrolled.
         ContractMismatchError
             If the template was made under another contract.
+        ProtocolError
+            ``session_over`` if another session of the learner was opened meanwhile.
+        LedgerError
+            If the session could not be kept, or the checkpoint not signed.
         """
         _require_ids(learner_id, class_id=class_id, platform_id=platform_id)
         _require_minutes(planned_minutes)
-        with self._lock:
-            enrolled = self.templates.load(
-                learner_id, contract_id=self.checker.observer.contract_id
-            )
-            for lesson in [x for x in self._lessons.values() if x.state.learner_id == learner_id]:
-                self._abandon(lesson)
-            header = ScheduleHeader(
-                session_id=secrets.token_hex(16),
-                learner_id=learner_id,
-                class_id=class_id,
-                platform_id=platform_id,
-                policy_digest=self.policy.digest,
-                parameters=ScheduleParameters.of(self.policy.prompts),
-                opened_at=self.clock.now(),
-            )
-            lesson = self._begin(header, enrolled.anchor, assurance, planned_minutes)
-            self._lessons[header.session_id] = lesson
-            return header.session_id
+        enrolled = self._enrolled(learner_id)
+        header = ScheduleHeader(
+            session_id=secrets.token_hex(16),
+            learner_id=learner_id,
+            class_id=class_id,
+            platform_id=platform_id,
+            policy_digest=self.policy.digest,
+            parameters=ScheduleParameters.of(self.policy.prompts),
+            opened_at=self.clock.now(),
+        )
+        opened_index = self._promise(header, enrolled, assurance, planned_minutes)
+        checkpoint = self.archive.first_checkpoint_with(opened_index)
+        with self._recording() as work:
+            lesson = _in_progress(work.unit.lesson(header.session_id))
+            first = FirstCheckpoint(size=checkpoint.size, root=checkpoint.root)
+            work.unit.save(self._begin(lesson, first))
+            also(work.unit, header.session_id)
+        return header.session_id
 
     def poll(self, session_id: str) -> PromptView | None:
         """Return the prompt that waits for an answer now, or None.
@@ -146,74 +141,70 @@ class LessonEngine:
         UnknownSubjectError
             If there is no such session.
         ProtocolError
-            ``session_over`` if it was abandoned, for example past its time.
+            ``session_over`` if it has ended, for example because its time ran out.
+        LedgerError
+            If what fell due could not be recorded.
         """
-        with self._lock:
-            lesson = self._lesson(session_id)
-            self._catch_up(lesson)
-            self._issue_opening(lesson)
-            prompt = lesson.state.open_prompt
-            return None if prompt is None else PromptView.of(prompt)
+        lesson = self._current(session_id)
+        if self._course.has_work(lesson):
+            with self._recording() as work:
+                lesson = _in_progress(work.unit.lesson(session_id))
+                lesson, _ = self._course.catch_up(work, lesson)
+                lesson = self._course.ask_opening(work, lesson)  # only who asks is asked
+                work.unit.save(lesson)
+        prompt = lesson.state.open_prompt
+        # Past its time it only waits for an answer that is on its way.
+        late = prompt is None or self.clock.now() > prompt.closes_at
+        return None if prompt is None or late else PromptView.of(prompt)
 
     def answer(
-        self, session_id: str, *, prompt_id: str, nonce: bytes, frames: Sequence[bytes]
+        self,
+        session_id: str,
+        *,
+        prompt_id: str,
+        nonce: bytes,
+        frames: Sequence[bytes],
+        arrived_at: datetime | None = None,
+        also: Also[AnswerView] = _nothing,
     ) -> AnswerView:
         """Judge the frames sent in answer to a prompt.
 
         1. The frames are bytes, not too many, not too large.
         2. The prompt is open, of this session, in time, and the nonce is the last one issued.
         3. The frames are judged.
-        4. The evidence is durable in archive and log.
-        5. Only then does the session know of the answer.
+        4. The picture they stand on is sealed and on the disk.
+        5. Session, evidence and log entry become true together, or none of them does.
+
+        Parameters
+        ----------
+        arrived_at
+            When the answer began to arrive: what the deadline is about. None: now.
 
         Raises
         ------
         InputError, UnknownSubjectError, ProtocolError
-            If step 1 or 2 fails, or the learner's face was forgotten meanwhile; nothing was
-            judged and nothing stored.
+            If step 1 or 2 fails, somebody else answered meanwhile, or the learner's face was
+            forgotten; nothing is kept.
         LedgerError
-            If step 4 fails; the prompt is still open.
+            If step 4 or 5 fails; unless it says otherwise the prompt is still open.
         """
         _require_frames(frames)
         if not isinstance(nonce, bytes):
             raise InputError(f"the nonce is {type(nonce).__name__}; bytes were wanted")
-        arrived = self.clock.now()  # before the wait for the lock: others' frames cost no time
-        with self._lock:
-            lesson = self._lesson(session_id)
-            now = max(arrived, lesson.state.last_event_at)
-            begun = acts.begin_upload(lesson.state, prompt_id=prompt_id, nonce=nonce, at=now)
-            checked = self.checker.check(frames, self._reference(lesson))
-            judged = checked.judged
-            answered = acts.answer(
-                begun,
-                prompt_id=prompt_id,
-                nonce=nonce,
-                at=now,
-                judgement=judged.judgement,
-                check=judged.check,
-                retry_nonce=secrets.token_bytes(NONCE_BYTES),
-            )
-            archived, check = self._records.answered(lesson, answered, prompt_id, checked)
-            if answered.phase is not lesson.state.phase:  # the opening prompt was passed
-                lesson.skip_until(answered.offset_s(now))
-            lesson.state = answered
-            lesson.archived.append(
-                ArchivedCheck(
-                    index=archived.index,
-                    evidence_id=archived.evidence_id,
-                    at_s=check.t,
-                    judgement=judged.judgement,
-                    has_picture=checked.picture is not None,
-                )
-            )
-            return AnswerView(
-                judgement=judged.judgement,
-                reason=judged.reason,
-                quality=judged.quality,
-                evidence_id=archived.evidence_id,
-            )
+        received_at = self.clock.now()  # before any wait: others' frames cost no time
+        answer = _Answer(
+            prompt_id=prompt_id,
+            nonce=nonce,
+            arrived_at=min(arrived_at or received_at, received_at),
+            received_at=received_at,
+        )
+        with self._course.judging.of(prompt_id):
+            lesson = self._current(session_id)
+            answer.begin(lesson)
+            checked = self.checker.check(frames, self._enrolled(lesson.state.learner_id).template)
+            return self._keep(session_id, answer, checked, also)
 
-    def announce_end(self, session_id: str) -> None:
+    def announce_end(self, session_id: str, *, also: Also[None] = _nothing) -> None:
         """Hear from the platform that the lesson is over; a closing prompt is due at once.
 
         Raises
@@ -223,233 +214,227 @@ class LessonEngine:
         ProtocolError
             ``not_running`` if the session never began, ``session_over`` if it is over.
         """
-        with self._lock:
-            lesson = self._lesson(session_id)
-            now = self._catch_up(lesson)
-            lesson.state = acts.announce_end(lesson.state, at=now)
+        self._current(session_id)
+        with self._recording() as work:
+            lesson, now = self._course.catch_up(work, _in_progress(work.unit.lesson(session_id)))
+            work.unit.save(replace(lesson, state=acts.announce_end(lesson.state, at=now)))
+            also(work.unit, None)
 
-    def close(self, session_id: str) -> LessonResult:
-        """End a session, score it, put the closing leaf under a checkpoint; return the result.
+    def close(self, session_id: str, *, also: Also[LessonResult] = _nothing) -> LessonResult:
+        """End a session, score it, record what it came to; return the result.
 
         One that cannot be closed, because it never began, or its closing prompt was never asked
         or waits for an answer, is abandoned: an open prompt counts as a miss. Of a session that
-        was abandoned before, the result is returned once.
+        has ended already the result is returned again.
         """
-        with self._lock:
-            if session_id in self._finished:
-                return self._finished.pop(session_id)
-            lesson = self._lesson(session_id)
-            return self._end(lesson, self._catch_up(lesson))
+        with self._recording() as work:
+            lesson = work.unit.lesson(session_id)
+            if lesson.end is None:
+                lesson = self._course.end(work, lesson)
+            result = self._result(lesson)
+            also(work.unit, result)
+            return result
+
+    def result(self, session_id: str) -> LessonResult:
+        """Return what an ended session came to.
+
+        Raises
+        ------
+        UnknownSubjectError
+            If there is no such session.
+        ProtocolError
+            ``session_in_progress`` if it has not ended.
+        """
+        with self.store.reading() as unit:
+            lesson = unit.lesson(session_id)
+        if lesson.end is None:
+            raise ProtocolError("session_in_progress", "the session has not ended")
+        return self._result(lesson)
 
     def abandon_expired(self) -> int:
         """Abandon every session whose time has run out; return how many. For a worker to call."""
-        with self._lock:
-            expired = [x for x in self._lessons.values() if self.clock.now() >= x.expires_at]
-            for lesson in expired:
-                self._abandon(lesson)
-            return len(expired)
+        expired = self.store.unfinished(expired_at=self.clock.now())
+        return sum(self._abandon(session_id) for session_id in expired)
 
-    def _begin(
+    def recover(self) -> int:
+        """Give up the sessions that a crash left without a schedule; return how many.
+
+        To be called before anything is opened. Nobody was told of such a session. It is closed in
+        the log, or it would look like one that was discarded.
+        """
+        with self.store.reading() as unit:
+            lost = [x for x in self.store.unfinished() if unit.lesson(x).checkpoint is None]
+        return sum(self._abandon(session_id) for session_id in lost)
+
+    def _promise(
         self,
         header: ScheduleHeader,
-        anchor: Anchor,
+        enrolled: EnrolledTemplate,
         assurance: Assurance,
         planned_minutes: float,
-    ) -> Lesson:
-        """Promise a schedule in the log, then derive it, then let the clock run."""
+    ) -> int:
+        """Keep a session that has no schedule yet, its commitment in the log; return its index."""
         secret = secrets.token_bytes(32)
-        committed = commitment(secret, header)
-        reference = self.archive.reference_of(header.learner_id, RecordClass.MONEY_FACTS)
-        held = (reference, header.class_id)
-        opened = self._records.opened(
-            header,
-            committed,
-            policy=self.policy.rule,
-            number=self._sessions_held[held],
-            anchor=anchor,
-            assurance=assurance,
-            planned_minutes=planned_minutes,
+        with self._recording() as work:
+            work.unit.lock_learner(header.learner_id)
+            for open_lesson in work.unit.unfinished_of(header.learner_id):
+                self._course.end(work, open_lesson)
+            lesson = Lesson(
+                state=acts.open_session(
+                    session_id=header.session_id,
+                    learner_id=header.learner_id,
+                    class_id=header.class_id,
+                    platform_id=header.platform_id,
+                    policy=self.policy,
+                    at=header.opened_at,
+                ),
+                anchor=enrolled.anchor,
+                assurance=assurance,
+                planned_minutes=planned_minutes,
+                expires_at=self._expiry(header.opened_at, planned_minutes),
+                header=header,
+                secret=secret,
+                number=work.unit.session_count(header.learner_id, header.class_id),
+                opened_index=0,
+                last_index=0,
+            )
+            committed = commitment(secret, header)
+            entry = opened_entry(self.archive.evidence, lesson, committed, policy=self.policy.rule)
+            index = work.append(entry)
+            work.unit.add(replace(lesson, opened_index=index, last_index=index))
+        return index
+
+    def _begin(self, lesson: Lesson, checkpoint: FirstCheckpoint) -> Lesson:
+        """Let the session's clock run, now that its schedule follows from a checkpoint."""
+        now = max(self.clock.now(), lesson.state.last_event_at)
+        return replace(
+            lesson,
+            checkpoint=checkpoint,
+            state=replace(lesson.state, started_at=now, last_event_at=now),
+            expires_at=self._expiry(now, lesson.planned_minutes),
         )
-        self._sessions_held[held] += 1
-        checkpoint = self.archive.publish()
-        promise = SchedulePromise(
-            secret=secret, header=header, committed=committed, checkpoint_root=checkpoint.root
-        )
-        drawn = seed(secret, committed, checkpoint.root)
-        due = iter(PlannedPrompts(seed=drawn, parameters=header.parameters))
-        started_at = self.clock.now()
+
+    def _expiry(self, start: datetime, planned_minutes: float) -> datetime:
         slack_s = self.policy.prompts.abandon_after_planned_s
-        return Lesson(
-            state=acts.open_session(
-                session_id=header.session_id,
-                learner_id=header.learner_id,
-                class_id=header.class_id,
-                platform_id=header.platform_id,
-                policy=self.policy,
-                at=started_at,
-            ),
-            anchor=anchor,
-            assurance=assurance,
-            planned_minutes=planned_minutes,
-            expires_at=started_at + timedelta(minutes=planned_minutes, seconds=slack_s),
-            checkpoint_size=checkpoint.size,
-            promise=promise,
-            next_planned=next(due),
-            due=due,
-            opened_index=opened.index,
-            last_index=opened.index,
-        )
+        return start + timedelta(minutes=planned_minutes, seconds=slack_s)
 
-    def _catch_up(self, lesson: Lesson) -> datetime:
-        """Let happen what fell due, each at its own time; return the moment it is now.
+    def _recording(self, *prepared: PreparedEntry) -> AbstractContextManager[Recording]:
+        return recording(self.store, self.archive.evidence, *prepared)
 
-        Whatever ends scheduled prompts has to happen at that very moment: a clock read again
-        could be past the next one.
-        """
-        now = max(min(self.clock.now(), lesson.expires_at), lesson.state.last_event_at)
-        missed = lesson.state.counts.missed
-        while self._do_next(lesson, now):
-            pass
-        # Misses are proved now; a prompt that is open is proved with its answer.
-        if lesson.state.counts.missed > missed:
-            self.archive.publish()
-        return now
-
-    def _do_next(self, lesson: Lesson, now: datetime) -> bool:
-        """Do the next thing that fell due by ``now``, at its own time; say whether there was one.
-
-        An open prompt comes first, then the closing one, once, then the next of the schedule.
-        """
-        state = lesson.state
-        if state.open_prompt is not None:
-            return self._expire_prompt(lesson, state.open_prompt, now)
-        if state.phase is SessionPhase.ENDING and not state.closing_asked:
-            self._issue(lesson, PromptOrigin.CLOSING, at=state.last_event_at)
-            return True
-        due_at = _due_at(lesson)
-        if due_at is None or due_at > now:
-            return False
-        planned = lesson.next_planned
-        self._issue(lesson, PromptOrigin.SCHEDULED, at=due_at, planned=planned)
-        lesson.take_planned()  # only now: a prompt that the disk refused is issued later
-        return True
-
-    def _expire_prompt(self, lesson: Lesson, prompt: Prompt, now: datetime) -> bool:
-        """Count the open prompt as missed if its time is up, and say so in the log."""
-        if now <= prompt.closes_at:
-            return False
-        at = max(prompt.closes_at, lesson.state.last_event_at)
-        expired = acts.expire(lesson.state, at=at)
-        self._records.missed(lesson, prompt, now=self.clock.now())
-        lesson.state = expired
-        return True
-
-    def _issue_opening(self, lesson: Lesson) -> None:
-        """Issue the opening prompt, and again when it was missed: only who asks is asked."""
-        if lesson.state.phase is SessionPhase.OPENING and lesson.state.open_prompt is None:
-            self._issue(lesson, PromptOrigin.OPENING, at=self.clock.now())
-
-    def _issue(
-        self,
-        lesson: Lesson,
-        origin: PromptOrigin,
-        *,
-        at: datetime,
-        planned: PlannedPrompt | None = None,
-    ) -> None:
-        issued = acts.issue_prompt(
-            lesson.state,
-            prompt_id=secrets.token_hex(16),
-            nonce=secrets.token_bytes(NONCE_BYTES),
-            kind=PromptKind(planned.kind) if planned else PromptKind.SILENT_CAPTURE,
-            origin=origin,
-            at=at,
-            planned=planned,
-        )
-        self._records.issued(lesson, issued.prompts[-1], now=self.clock.now())
-        lesson.state = issued
-
-    def _abandon(self, lesson: Lesson) -> None:
-        result = self._end(lesson, self._catch_up(lesson))
-        self._finished[result.state.session_id] = result
-
-    def _end(self, lesson: Lesson, now: datetime) -> LessonResult:
-        """Close a session whose closing prompt was resolved; abandon any other.
-
-        One that was never announced to end is asked its closing prompt all the same, and has
-        missed it: whoever just leaves must not be better off than who was asked.
-        """
-        if lesson.state.phase is SessionPhase.RUNNING and lesson.state.open_prompt is None:
-            lesson.state = acts.announce_end(lesson.state, at=now)
-            self._do_next(lesson, now)
-        state = lesson.state
-        resolved = state.closing_asked and state.open_prompt is None
-        end = acts.close if resolved else acts.abandon
-        return self._finish(lesson, end(state, at=now))
-
-    def _reference(self, lesson: Lesson) -> Template:
+    def _enrolled(self, learner_id: str) -> EnrolledTemplate:
         """Open the template anew for each answer: none stays in memory, none outlives its key."""
-        enrolled = self.templates.load(
-            lesson.state.learner_id, contract_id=self.checker.observer.contract_id
-        )
-        return enrolled.template
+        with self.store.reading() as unit:
+            stored = unit.enrolment(learner_id)
+        contract = self.checker.observer.contract_id
+        return self.templates.open(learner_id, stored.sealed_template, contract_id=contract)
 
-    def _finish(self, lesson: Lesson, ended: SessionState) -> LessonResult:
-        """Score an ended session and record it; only then is the lesson let go."""
-        evidence = acts.session_evidence(
-            ended,
-            planned_minutes=lesson.planned_minutes,
-            policy=self.policy,
-            model=self.checker.observer.contract_id,
-        )
-        score = score_session(evidence, self.policy)
-        account = SessionAccount(
-            session_id=ended.session_id,
-            learner_id=ended.learner_id,
-            class_id=ended.class_id,
-            started_at=ended.started_at,
-            ended_at=ended.last_event_at,
-            score=score,
-            credit=credit(
-                ended.spans(),
-                decision=score.decision,
-                lower95_s=60 * score.verified_lower95_minutes,
-                rules=self.policy.credit,
-            ),
-        )
-        closed_index = self._records.closed(lesson, ended, account)
-        del self._lessons[ended.session_id]
-        return LessonResult(
-            state=ended,
-            assurance=lesson.assurance,
-            evidence=evidence,
-            account=account,
-            promise=lesson.promise,
-            archived=tuple(lesson.archived),
-            opened_index=lesson.opened_index,
-            closed_index=closed_index,
-        )
-
-    def _lesson(self, session_id: str) -> Lesson:
+    def _current(self, session_id: str) -> Lesson:
         """Return a lesson in progress, abandoning it first if its time has run out."""
-        lesson = self._lessons.get(session_id)
-        if lesson is not None and self.clock.now() >= lesson.expires_at:
-            self._abandon(lesson)
-        if session_id in self._finished:
-            raise ProtocolError("session_over", "the session was abandoned; close returns it")
-        if session_id not in self._lessons:
-            raise UnknownSubjectError("no session with that id is in progress")
-        return self._lessons[session_id]
+        with self.store.reading() as unit:
+            lesson = _in_progress(unit.lesson(session_id))
+        if lesson.checkpoint is None:  # another thread is opening it; nobody was told its id
+            raise UnknownSubjectError("there is no session with that id")
+        if self.clock.now() >= lesson.expires_at:
+            self._abandon(session_id)  # unless somebody else has just done it
+            raise _over()
+        return lesson
+
+    def _abandon(self, session_id: str) -> bool:
+        """End a session in a unit of work of its own; say whether it had not ended before."""
+        with self._recording() as work:
+            lesson = work.unit.lesson(session_id)
+            if lesson.end is not None:
+                return False
+            self._course.end(work, lesson)
+            return True
+
+    def _keep(
+        self, session_id: str, answer: "_Answer", checked: CheckedFrames, also: Also[AnswerView]
+    ) -> AnswerView:
+        """Make a judged answer true.
+
+        The evidence is sealed outside of the unit of work. Where the session changed before the
+        unit began, it is sealed anew: the record says where in the session it stands.
+        """
+        while True:
+            lesson = self._current(session_id)
+            judged = self._judged(lesson, answer, checked)
+            with suppress(_StaleError), self._recording(judged.entry) as work:
+                if work.unit.lesson(session_id).version != lesson.version:
+                    raise _StaleError
+                return self._save_answer(work, judged, also)
+
+    def _judged(self, lesson: Lesson, answer: "_Answer", checked: CheckedFrames) -> JudgedAnswer:
+        began = answer.begin(lesson)
+        answered = acts.answer(
+            began,
+            prompt_id=answer.prompt_id,
+            nonce=answer.nonce,
+            at=answer.received_at,
+            judgement=checked.judged.judgement,
+            check=checked.judged.check,
+            retry_nonce=secrets.token_bytes(NONCE_BYTES),
+        )
+        return self._course.records.answer(lesson, answered, answer.prompt_id, checked)
+
+    def _save_answer(
+        self, work: Recording, judged: JudgedAnswer, also: Also[AnswerView]
+    ) -> AnswerView:
+        lesson, state = judged.before, judged.state
+        index = work.append(judged.entry)
+        archived = judged.archived(index)
+        after = replace(counted(lesson, index), state=state, answers=(*lesson.answers, archived))
+        if state.phase is not lesson.state.phase:  # the opening prompt was passed
+            after = skip_until(after, state.offset_s(state.last_event_at))
+        work.unit.save(after)
+        also(work.unit, archived.view)
+        return archived.view
+
+    def _result(self, lesson: Lesson) -> LessonResult:
+        if lesson.end is None:
+            raise ValueError("the lesson has not ended")
+        return LessonResult(
+            state=lesson.state,
+            assurance=lesson.assurance,
+            evidence=self._course.evidence(lesson),
+            account=lesson.end.account,
+            promise=None if lesson.checkpoint is None else lesson.promise,
+            answers=lesson.answers,
+            opened_index=lesson.opened_index,
+            closed_index=lesson.end.closed_index,
+        )
 
 
-def _due_at(lesson: Lesson) -> datetime | None:
-    """Return when the next scheduled prompt goes out if none is open, or None if none does."""
-    state = lesson.state
-    if state.phase is not SessionPhase.RUNNING:
-        return None
-    planned_at = state.started_at + timedelta(seconds=lesson.next_planned.offset_s)
-    # One prompt at a time: what fell due while another was open follows it at once.
-    return max(planned_at, state.last_event_at)
+class _StaleError(VerifierError):
+    """The session changed between the reading and the unit of work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What was sent in answer to a prompt, and when."""
+
+    prompt_id: str
+    nonce: bytes
+    arrived_at: datetime
+    received_at: datetime
+
+    def begin(self, lesson: Lesson) -> SessionState:
+        """Return the session with the upload begun; ``ProtocolError`` if it may not."""
+        # Whoever sends headers before the prompt is out gains nothing by it.
+        asked = [p.asked_at for p in lesson.state.prompts if p.prompt_id == self.prompt_id]
+        at = max([self.arrived_at, *asked])
+        return acts.begin_upload(lesson.state, prompt_id=self.prompt_id, nonce=self.nonce, at=at)
+
+
+def _in_progress(lesson: Lesson) -> Lesson:
+    """Return a lesson that has begun and not ended; raise for any other."""
+    if lesson.end is not None:
+        raise _over()
+    return lesson
+
+
+def _over() -> ProtocolError:
+    return ProtocolError("session_over", "the session has ended; close returns its outcome")
 
 
 def _require_ids(learner_id: str, *, class_id: str, platform_id: str) -> None:

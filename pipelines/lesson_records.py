@@ -4,17 +4,17 @@ Public facts name no learner and tell no score. What is private is sealed; of th
 reviewers may see (`console`) stays encrypted even in a receipt.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
-from pipelines.archive import Archive, ArchivedSnapshot
 from pipelines.check import CheckedFrames
-from pipelines.lesson import Assurance, Lesson
-from verifier.check import Check
+from pipelines.evidence_store import EvidenceStore, PreparedEntry
+from pipelines.lesson import ArchivedAnswer, Lesson
+from pipelines.recording import Recording
 from verifier.claim import SessionAccount
-from verifier.enrolment import Anchor
 from verifier.prompt import Prompt
-from verifier.schedule import ScheduleHeader
 from verifier.session_score import Decision
 from verifier.session_state import SessionState
 from verifier.transparency.base64_text import to_base64
@@ -23,46 +23,66 @@ from verifier.transparency.canonical_json import JSONValue
 _SCORES = ("comparison_log10_lr", "pad_log10_lr")
 
 
+def opened_entry(
+    evidence: EvidenceStore, lesson: Lesson, committed: bytes, *, policy: str
+) -> PreparedEntry:
+    """Prepare the opening leaf, with the commitment that the schedule will follow from."""
+    header = lesson.header
+    return evidence.prepare_record(
+        "session_opened",
+        at=header.opened_at,
+        facts={
+            "anchor": lesson.anchor.value,
+            "class_id": header.class_id,
+            "policy": policy,
+            "schedule_commitment": to_base64(committed),
+            # Gap-free for a learner and class, so that a discarded session shows.
+            "session_number": lesson.number,
+        },
+        private={"header": header.to_record(), "planned_minutes": lesson.planned_minutes},
+        learner_id=header.learner_id,
+        session_id=header.session_id,
+        sequence=0,
+        assurance=lesson.assurance.value,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedAnswer:
+    """An answer as the session knows it, and the evidence of it, not appended yet."""
+
+    before: Lesson
+    state: SessionState
+    prompt_id: str
+    checked: CheckedFrames
+    entry: PreparedEntry
+
+    def archived(self, index: int) -> ArchivedAnswer:
+        """Return where it lies once its leaf has its place."""
+        judged = self.checked.judged
+        prompt = _prompt(self.state, self.prompt_id)
+        return ArchivedAnswer(
+            prompt_id=self.prompt_id,
+            index=index,
+            evidence_id=self.entry.evidence_id,
+            at_s=prompt.attempts[-1].check.t,
+            judgement=judged.judgement,
+            reason=judged.reason,
+            quality=judged.quality,
+            has_picture=self.checked.picture is not None,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LessonRecords:
-    """Writes lessons into an archive; ``contract`` and ``calibration`` name what judged them."""
+    """Writes what happens in lessons; ``contract`` and ``calibration`` name what judged them."""
 
-    archive: Archive
+    evidence: EvidenceStore
     contract: str
     calibration: str
 
-    def opened(
-        self,
-        header: ScheduleHeader,
-        committed: bytes,
-        *,
-        policy: str,
-        number: int,
-        anchor: Anchor,
-        assurance: Assurance,
-        planned_minutes: float,
-    ) -> ArchivedSnapshot:
-        """Record that a session opens, with the commitment that its schedule will follow from."""
-        return self.archive.append_record(
-            "session_opened",
-            at=header.opened_at,
-            facts={
-                "anchor": anchor.value,
-                "class_id": header.class_id,
-                "policy": policy,
-                "schedule_commitment": to_base64(committed),
-                # Gap-free for a learner and class, so that a discarded session shows.
-                "session_number": number,
-            },
-            private={"header": header.to_record(), "planned_minutes": planned_minutes},
-            learner_id=header.learner_id,
-            session_id=header.session_id,
-            sequence=0,
-            assurance=assurance.value,
-        )
-
-    def issued(self, lesson: Lesson, prompt: Prompt, *, now: datetime) -> None:
-        """Record a prompt before anybody is told of it."""
+    def issued(self, work: Recording, lesson: Lesson, prompt: Prompt, *, now: datetime) -> Lesson:
+        """Record a prompt before anybody is told of it; ``now`` is when, whenever it was due."""
         facts: dict[str, JSONValue] = {
             "issued_ms": _milliseconds(lesson.state.offset_s(prompt.issued_at)),
             "kind": prompt.kind.value,
@@ -70,17 +90,21 @@ class LessonRecords:
             "planned_index": prompt.planned_index,
             "prompt_id": prompt.prompt_id,
         }
-        self._append(lesson, "prompt_issued", facts, now=now)
+        return self._append(work, lesson, "prompt_issued", facts, at=now)
 
-    def missed(self, lesson: Lesson, prompt: Prompt, *, now: datetime) -> None:
+    def missed(self, work: Recording, lesson: Lesson, prompt: Prompt, *, now: datetime) -> Lesson:
         """Record that a prompt's time ran out."""
-        self._append(lesson, "prompt_missed", {"prompt_id": prompt.prompt_id}, now=now)
+        facts = {"prompt_id": prompt.prompt_id}
+        return self._append(work, lesson, "prompt_missed", facts, at=now)
 
-    def answered(
+    def answer(
         self, lesson: Lesson, answered: SessionState, prompt_id: str, checked: CheckedFrames
-    ) -> tuple[ArchivedSnapshot, Check]:
-        """Keep the picture an answer stands on, or the bare finding where none was readable."""
-        prompt = next(p for p in answered.prompts if p.prompt_id == prompt_id)
+    ) -> JudgedAnswer:
+        """Seal the picture an answer stands on, or the bare finding where none was readable.
+
+        Needs no unit of work: sealing and flushing a picture must not keep others waiting.
+        """
+        prompt = _prompt(answered, prompt_id)
         check = prompt.attempts[-1].check
         public = {key: value for key, value in check.to_record().items() if key not in _SCORES}
         record: dict[str, JSONValue] = {
@@ -93,35 +117,40 @@ class LessonRecords:
             "reason": checked.judged.reason.value,
         }
         scores: dict[str, JSONValue] = {name: getattr(check, name) for name in _SCORES}
-        now = answered.last_event_at
         if checked.picture is None:
-            archived = self._append(
-                lesson, "answer_unreadable", {}, now=now, private=record, console=scores
+            entry = self._prepare(
+                lesson,
+                "answer_unreadable",
+                {},
+                at=prompt.attempts[-1].at,
+                private=record,
+                console=scores,
             )
         else:
-            archived = self.archive.append_snapshot(
+            entry = self.evidence.prepare_snapshot(
                 record=record,
                 console=scores,
                 image=checked.picture.canonical_bytes,
                 pixels_sha256=checked.picture.pixels_sha256,
-                learner_id=lesson.state.learner_id,
-                session_id=lesson.state.session_id,
+                learner_id=answered.learner_id,
+                session_id=answered.session_id,
                 sequence=lesson.sequence,
                 assurance=lesson.assurance.value,
-                at=now,
+                at=prompt.attempts[-1].at,
                 contract=self.contract,
             )
-            _count(lesson, archived)
-        self.archive.publish()
-        return archived, check
+        return JudgedAnswer(
+            before=lesson, state=answered, prompt_id=prompt_id, checked=checked, entry=entry
+        )
 
-    def closed(self, lesson: Lesson, ended: SessionState, account: SessionAccount) -> int:
-        """Record the end; return the closing leaf's index.
+    def closed(self, work: Recording, lesson: Lesson, account: SessionAccount) -> Lesson:
+        """Record the end of a lesson; its ``last_index`` is the closing leaf's.
 
         The facts count prompts and give the range of leaves, so that an omission shows, and open
         the schedule's secret, now that the session is over.
         """
-        counts, score = ended.counts, account.score
+        ended, score = lesson.state, account.score
+        counts, checkpoint = ended.counts, lesson.checkpoint
         facts: dict[str, JSONValue] = {
             "first_index": lesson.opened_index,
             "last_index": lesson.last_index,
@@ -131,23 +160,25 @@ class LessonRecords:
             "prompts_answered": counts.answered,
             "prompts_issued": counts.issued,
             "prompts_missed": counts.missed,
-            "schedule_checkpoint_root": to_base64(lesson.promise.checkpoint_root),
-            "schedule_checkpoint_size": lesson.checkpoint_size,
-            "schedule_secret": to_base64(lesson.promise.secret),
+            # null: it was given up before its commitment was published, so it had no schedule.
+            "schedule_checkpoint_root": to_base64(checkpoint.root) if checkpoint else None,
+            "schedule_checkpoint_size": checkpoint.size if checkpoint else None,
+            "schedule_secret": to_base64(lesson.secret),
             # When nothing could be asked, so that a prompt of the schedule may be missing.
             "silences_ms": [
                 [_milliseconds(silence.start_s), _milliseconds(silence.end_s)]
                 for silence in ended.silences
             ],
         }
-        archived = self._append(
+        return self._append(
+            work,
             lesson,
             "session_closed",
             facts,
-            now=ended.last_event_at,
+            at=ended.last_event_at,
             private={
                 "credited_s": account.credit.credited_s,
-                "decision": _told(score.decision),
+                "decision": told(score.decision),
                 "pending_s": account.credit.pending_s,
             },
             console={
@@ -157,22 +188,34 @@ class LessonRecords:
                 "verified_mean_minutes": score.verified_mean_minutes,
             },
         )
-        self.archive.publish()
-        return archived.index
 
     def _append(
         self,
+        work: Recording,
         lesson: Lesson,
         kind: str,
-        facts: dict[str, JSONValue],
+        facts: Mapping[str, JSONValue],
         *,
-        now: datetime,
-        private: dict[str, JSONValue] | None = None,
-        console: dict[str, JSONValue] | None = None,
-    ) -> ArchivedSnapshot:
-        archived = self.archive.append_record(
+        at: datetime,
+        private: Mapping[str, JSONValue] | None = None,
+        console: Mapping[str, JSONValue] | None = None,
+    ) -> Lesson:
+        entry = self._prepare(lesson, kind, facts, at=at, private=private, console=console)
+        return counted(lesson, work.append(entry))
+
+    def _prepare(
+        self,
+        lesson: Lesson,
+        kind: str,
+        facts: Mapping[str, JSONValue],
+        *,
+        at: datetime,
+        private: Mapping[str, JSONValue] | None,
+        console: Mapping[str, JSONValue] | None,
+    ) -> PreparedEntry:
+        return self.evidence.prepare_record(
             kind,
-            at=now,
+            at=at,
             facts=facts,
             private=private,
             console=console,
@@ -181,18 +224,20 @@ class LessonRecords:
             sequence=lesson.sequence,
             assurance=lesson.assurance.value,
         )
-        _count(lesson, archived)
-        return archived
 
 
-def _count(lesson: Lesson, archived: ArchivedSnapshot) -> None:
-    lesson.sequence += 1
-    lesson.last_index = archived.index
+def counted(lesson: Lesson, index: int) -> Lesson:
+    """Return the lesson with one more leaf, which got place ``index``."""
+    return replace(lesson, sequence=lesson.sequence + 1, last_index=index)
 
 
-def _told(decision: Decision) -> str:
+def told(decision: Decision) -> Literal["accept", "under_review"]:
     """Return what platform and learner may hear: whether a person proposes to reject is not it."""
     return "accept" if decision is Decision.ACCEPT else "under_review"
+
+
+def _prompt(state: SessionState, prompt_id: str) -> Prompt:
+    return next(p for p in state.prompts if p.prompt_id == prompt_id)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -135,12 +135,32 @@ class LogWriter:
             If the disk refused. This writer is unusable from then on; whether the entry was
             kept shows when the log is opened again.
         """
-        if len(entry) > LARGEST_ENTRY:
-            raise InvalidRecordError(f"an entry has {len(entry)} bytes, at most {LARGEST_ENTRY}")
+        return self.append_all([entry])
+
+    def append_all(self, entries: Sequence[bytes]) -> int:
+        """Append several entries with one flush; return the index of the first.
+
+        Raises
+        ------
+        InvalidRecordError, LedgerError
+            As ``append``; after a failure a crash may have kept the first few of them.
+        """
+        for entry in entries:
+            if len(entry) > LARGEST_ENTRY:
+                raise InvalidRecordError(
+                    f"an entry has {len(entry)} bytes, at most {LARGEST_ENTRY}"
+                )
         with self._mutex, self._fatal_on_failure():
-            index = self._journal.append(entry)
-            self._entries.append(entry)
-            return index
+            first = self._journal.append_all(entries)
+            self._entries.extend(entries)
+            return first
+
+    def entry(self, index: int) -> bytes:
+        """Return an entry, published or pending; ``LedgerError`` if there is none."""
+        pending = index - self._first
+        if 0 <= pending < len(self._entries):
+            return self._entries[pending]
+        return self.reader.entry(index, self._checkpoint.size)
 
     def publish(self) -> Checkpoint:
         """Put every pending entry under a new signed checkpoint and return it.
@@ -155,6 +175,16 @@ class LogWriter:
             if self._entries:
                 self._publish()
             return self._checkpoint
+
+    @property
+    def failed(self) -> bool:
+        """Whether the disk refused something; only opening the log anew can tell what is there."""
+        return self._failed
+
+    def reopen(self) -> "LogWriter":
+        """Close this writer and open the log anew; errors as ``open``."""
+        self.close()
+        return LogWriter.open(self._folder, self._signer)
 
     def require_usable(self) -> None:
         """Raise ``LedgerError`` if this writer was closed, or an earlier failure ended it."""

@@ -12,6 +12,7 @@ that does not fit is damage to what was acknowledged, and is refused, never repa
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,18 +76,20 @@ class JournalWriter:
             self.close()
             raise
 
-    def append(self, entry: bytes) -> int:
-        """Write one entry, flush it, and return its index.
+    def append_all(self, entries: Sequence[bytes]) -> int:
+        """Write entries, flush them together, and return the index of the first.
 
         Raises
         ------
         OSError
-            If it cannot be known to be on the disk; the writer must not be used again.
+            If they cannot be known to be on the disk; the writer must not be used again.
         """
-        write_all(self._descriptor, _record(self._next, entry))
+        first = self._next
+        records = (_record(first + offset, entry) for offset, entry in enumerate(entries))
+        write_all(self._descriptor, b"".join(records))
         os.fsync(self._descriptor)
-        self._next += 1
-        return self._next - 1
+        self._next += len(entries)
+        return first
 
     def close(self) -> None:
         """Close the file."""

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from models.image_decoder import FRAME_LIMITS, decode_image, encode_frame
 from pipelines.archive import Archive
 from pipelines.demo import DemoRow, DemoRun
-from pipelines.lesson import ArchivedCheck, LessonResult
+from pipelines.lesson import ArchivedAnswer, LessonResult
 from pipelines.timeline import (
     STATE_COLOUR,
     STATE_TEXT,
@@ -23,6 +23,7 @@ from pipelines.timeline import (
 )
 from verifier.check import Check
 from verifier.claim import SETTLEMENT_TEXT
+from verifier.eligibility_result import OUTCOME_TEXT
 from verifier.evidence import STATES
 from verifier.policy import Policy
 from verifier.presence import state_probabilities
@@ -51,6 +52,7 @@ class LearnerCard:
     thumbnails: Sequence[Thumbnail]
     findings: Sequence[tuple[int, str, str]]  # how often, Chinese, English
     settlement: Sequence[tuple[str, str]]
+    gate: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,7 @@ def _card(row: DemoRow, run: DemoRun) -> LearnerCard:
         thumbnails=[] if result is None else _thumbnails(result, run.archive),
         findings=[] if result is None else top_reasons(result),
         settlement=[SETTLEMENT_TEXT[reason] for reason in row.settlement.reasons],
+        gate=OUTCOME_TEXT[row.gate.outcome],
     )
 
 
@@ -119,14 +122,14 @@ def _timeline(row: DemoRow, result: LessonResult, policy: Policy) -> Markup:
 
 def _thumbnails(result: LessonResult, archive: Archive) -> list[Thumbnail]:
     """Read back some of the archived pictures, spread over the lesson."""
-    pictured = [check for check in result.archived if check.has_picture]
+    pictured = [check for check in result.answers if check.has_picture]
     count = min(MOST_THUMBNAILS, len(pictured))
     chosen = np.unique(np.linspace(0, len(pictured) - 1, count).round().astype(int))
     found = {check.t: check for check in result.evidence.checks}
     return [_thumbnail(pictured[i], found[pictured[i].at_s], archive) for i in chosen]
 
 
-def _thumbnail(archived: ArchivedCheck, check: Check, archive: Archive) -> Thumbnail:
+def _thumbnail(archived: ArchivedAnswer, check: Check, archive: Archive) -> Thumbnail:
     image = archive.read_snapshot(archived.index).image
     if image is None:
         raise ValueError(f"entry {archived.index} holds no picture")

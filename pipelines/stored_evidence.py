@@ -98,6 +98,13 @@ def read_object(folder: Path, digest: str) -> bytes:
     return data
 
 
+def read_evidence(folder: Path, leaf: Leaf, keystore: KeyStore) -> StoredEvidence:
+    """Return what a leaf's object holds, checked against the leaf; errors as `open_evidence`."""
+    if leaf.object_sha256 is None:
+        return StoredEvidence(leaf=leaf, record={}, image=None, pixels_sha256=None)
+    return open_evidence(leaf, read_object(folder, leaf.object_sha256), keystore)
+
+
 def open_evidence(leaf: Leaf, data: bytes, keystore: KeyStore) -> StoredEvidence:
     """Decrypt an object and check it against its leaf.
 

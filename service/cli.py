@@ -5,8 +5,15 @@ import sys
 
 import typer
 
-from service import demo_commands, face_commands, models_commands
+from service import (
+    demo_commands,
+    eligibility_commands,
+    face_commands,
+    models_commands,
+    serve_commands,
+)
 from service.archive_commands import archive_app
+from service.keys_commands import keys_app
 from service.log_commands import log_app
 
 
@@ -30,7 +37,11 @@ app.add_typer(archive_app, name="archive")
 app.add_typer(log_app, name="log")
 app.command("inspect")(face_commands.inspect)
 app.command("compare")(face_commands.compare_pictures)
+app.command("eligibility")(eligibility_commands.eligibility)
 app.command("demo")(demo_commands.demo)
+app.command("serve")(serve_commands.serve_command)
+app.command("openapi")(serve_commands.openapi)
+app.add_typer(keys_app, name="keys")
 
 
 if __name__ == "__main__":

@@ -13,14 +13,17 @@ from models.installation import install
 from models.observer import FaceObserver
 from models.packs import find_pack
 from pipelines.archive_verification import verify_receipt
-from pipelines.demo import DemoRow, DemoRun, prepare_folder, run_demo
+from pipelines.demo import DemoRow, DemoRun, prepare_folder
 from pipelines.portraits import fetch_portraits
 from pipelines.report import ReceiptFacts, top_reasons, write_report
 from service.console_output import ExitCode, out, progress_bars, reports_errors
+from service.demo_run import run_demo
 from service.settings import read_settings
 from verifier.claim import SETTLEMENT_TEXT
 from verifier.comparison import DEFAULT_CALIBRATION
+from verifier.eligibility_result import OUTCOME_TEXT
 from verifier.errors import LedgerError
+from verifier.policy import default_policy
 from verifier.transparency import NoteVerifier
 
 
@@ -41,22 +44,20 @@ def demo(
     with progress_bars() as bars:
         pack = install(wanted, settings.cache_dir, progress=bars)
         faces = fetch_portraits(settings.cache_dir, progress=bars)
-    observer = FaceObserver(pack, threads=settings.threads)
-    run = run_demo(
+    with run_demo(
         folder,
-        observer=observer,
+        settings=settings,
+        observer=FaceObserver(pack, threads=settings.threads),
         calibration=DEFAULT_CALIBRATION,
+        policy=default_policy(),
         faces=faces,
         seed=secrets.randbelow(2**32) if seed is None else seed,
         say=lambda line: out.print(line, markup=False, style="dim"),
-    )
-    try:
+    ) as run:
         _print_table(run)
         receipt = _check_receipt(run)
         write_report(run, receipt, calibration=DEFAULT_CALIBRATION.name)
         _write_evidence(run)
-    finally:
-        run.archive.close()
     _print_next_steps(folder, receipt)
     return ExitCode.OK
 
@@ -76,6 +77,7 @@ def _print_table(run: DemoRun) -> None:
         chinese, english = row.scenario.title
         out.print(f"[bold]{letter} {chinese}[/bold] {english} ({row.scenario.photographs[1]})")
         out.print(f"  {_why(row)}", markup=False)
+        out.print(f"  {_gate(row)}", markup=False)
 
 
 _LETTERS = "甲乙丙丁"
@@ -104,10 +106,17 @@ def _why(row: DemoRow) -> str:
     )
 
 
+def _gate(row: DemoRow) -> str:
+    """Return what the subsidy gate says, with its first reason."""
+    chinese, english = OUTCOME_TEXT[row.gate.outcome]
+    reason = "；".join(chinese for chinese, _ in row.gate.reasons)
+    return f"补贴资格 gate: {chinese} {english} {reason}".rstrip()
+
+
 def _check_receipt(run: DemoRun) -> ReceiptFacts:
     """Write the receipt of one archived picture and verify it as a stranger would."""
     result = next(row.result for row in run.rows if row.result)
-    pictured = [check for check in result.archived if check.has_picture]
+    pictured = [check for check in result.answers if check.has_picture]
     chosen = pictured[len(pictured) // 2]
     receipt, vkey = run.folder / "receipt.tlog-proof", run.folder / "log.vkey"
     receipt.write_bytes(run.archive.receipt(chosen.index))

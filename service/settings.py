@@ -1,16 +1,28 @@
 """Settings, read once from the environment (prefix ``ZHENXUE_``) and passed down as arguments."""
 
+from enum import StrEnum
 from pathlib import Path
+from typing import Final, Self
 
 from platformdirs import user_cache_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from verifier.errors import InputError
 
+UNNAMED_AUTHORITY: Final = "unnamed-authority"
+UNNAMED_ORIGIN: Final = "log.zhenxue.example"
+
+
+class IdentityAuthorityName(StrEnum):
+    """Which authority is asked whose face a reference shows."""
+
+    NONE = "none"
+    DEMO = "demo"
+
 
 class Settings(BaseSettings):
-    """Where things lie and how many threads they may use."""
+    """Where things lie, who this installation is, and how much of the machine it may use."""
 
     model_config = SettingsConfigDict(env_prefix="ZHENXUE_", frozen=True)
 
@@ -21,17 +33,90 @@ class Settings(BaseSettings):
     pack: str = Field(default="default", description="Model pack by its name in packs.toml.")
     threads: int = Field(default=1, ge=1, le=64, description="Threads for one inference call.")
 
+    data_dir: Path = Field(
+        default=Path("zhenxue-data"), description="Database, archive and keys of `serve`."
+    )
+    keys_dir: Path | None = Field(
+        default=None, description="Key store; by default `keys` in the data folder."
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="postgresql://…; by default SQLite in the data folder."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="redis://…; by default one that the service starts itself."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8460, ge=0, le=65535, description="Port to listen on; 0: any.")
+    authority: str = Field(
+        default=UNNAMED_AUTHORITY,
+        pattern=r"[a-z0-9][a-z0-9.-]{0,63}",
+        description="The HR bureau whose evidence this is; ciphertexts are bound to it.",
+    )
+    log_origin: str = Field(
+        default=UNNAMED_ORIGIN,
+        pattern=r"[!-*,-~]{1,120}",  # as signed notes want it: no blank, no plus sign
+        description="Name of the transparency log, in every checkpoint.",
+    )
+    identity_authority: IdentityAuthorityName = Field(
+        default=IdentityAuthorityName.NONE,
+        description="Who confirms identities at enrolment: none, or demo (made-up people only).",
+    )
+    production: bool = Field(
+        default=False, description="Refuse whatever only suits a demo or a trial."
+    )
+    judges: int = Field(
+        default=2, ge=1, le=64, description="Answers judged at the same time; one core each."
+    )
+    requests_per_minute: int = Field(
+        default=6000, ge=1, le=1_000_000, description="Requests of one API key or learner."
+    )
 
-def read_settings() -> Settings:
-    """Read the settings from the environment.
+    answers_per_minute: int = Field(
+        default=30, ge=1, le=1_000_000, description="Answers sent in one session."
+    )
+
+    @model_validator(mode="after")
+    def _suits_production(self) -> Self:
+        if not self.production:
+            return self
+        unsuitable = {
+            "identity_authority": self.identity_authority is IdentityAuthorityName.DEMO,
+            "authority": self.authority == UNNAMED_AUTHORITY,
+            "log_origin": self.log_origin == UNNAMED_ORIGIN,
+        }
+        names = [f"ZHENXUE_{name.upper()}" for name, found in unsuitable.items() if found]
+        if names:
+            raise ValueError(f"production wants other values for {', '.join(names)}")
+        return self
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the keys lie."""
+        return self.keys_dir or self.data_dir / "keys"
+
+    @property
+    def database_address(self) -> str:
+        """The database's URL; it may hold a password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'zhenxue.db'}"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment; ``overrides`` of the command line go first.
 
     Raises
     ------
     InputError
         If one is not what it should be; the message names the variable.
     """
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings()
+        return Settings.model_validate(given) if given else Settings()
     except ValidationError as error:
-        wrong = [f"ZHENXUE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        wrong = [_told(list(e["loc"]), e["msg"]) for e in error.errors()]
         raise InputError("; ".join(wrong)) from None
+
+
+def _told(place: list[int | str], message: str) -> str:
+    return f"ZHENXUE_{str(place[0]).upper()}: {message}" if place else message.split(", ", 1)[1]

@@ -43,10 +43,10 @@ class GateOutcome(StrEnum):
 
 OUTCOME_TEXT: Final[Mapping[GateOutcome, tuple[str, str]]] = MappingProxyType(
     {
-        GateOutcome.NOT_PAYABLE: ("不可补贴", "not payable"),
-        GateOutcome.REFER: ("转人工核查", "for a person to decide"),
-        GateOutcome.NOT_YET: ("暂不可补贴", "not yet payable"),
-        GateOutcome.PAYABLE: ("可补贴", "payable"),
+        GateOutcome.NOT_PAYABLE: ("不予补贴", "not payable"),
+        GateOutcome.REFER: ("须人工核实", "for a person to look at"),
+        GateOutcome.NOT_YET: ("条件未齐", "not yet payable"),
+        GateOutcome.PAYABLE: ("可以补贴", "payable"),
     }
 )
 

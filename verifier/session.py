@@ -122,8 +122,8 @@ def begin_upload(
     UnknownSubjectError, ProtocolError
         As :func:`answer`.
     """
-    state = _advance(state, at)
     prompt = _prompt(state, prompt_id)
+    state = _advance_for_answer(state, prompt, at)
     return _with(state, begin_prompt_upload(prompt, nonce=nonce, at=at))
 
 
@@ -145,7 +145,8 @@ def answer(
     Parameters
     ----------
     at
-        When the answer arrived, on the server's clock; ``check.t`` is set from it.
+        When the answer arrived, on the server's clock; ``check.t`` is set from it. Other things
+        may have happened since, while it was judged.
     check
         What the frames showed.
 
@@ -157,8 +158,8 @@ def answer(
         ``prompt_already_resolved``, ``wrong_nonce``, ``deadline_passed``, ``nonce_reused``,
         ``session_over`` or ``time_went_back``.
     """
-    state = _advance(state, at)
     prompt = _prompt(state, prompt_id)
+    state = _advance_for_answer(state, prompt, at)
     if judgement is Judgement.RETRY and any(retry_nonce in p.nonces for p in state.prompts):
         raise ProtocolError("nonce_reused", "a retry needs a fresh nonce")
     # The server's clock places a finding; whatever time came with the frames does not.
@@ -286,6 +287,18 @@ def _advance(state: SessionState, at: datetime) -> SessionState:
 def _require_zone(at: datetime) -> None:
     if at.utcoffset() is None:
         raise ProtocolError("naive_time", "a time without zone; a timezone-aware one was wanted")
+
+
+def _advance_for_answer(state: SessionState, prompt: Prompt, at: datetime) -> SessionState:
+    """Return the state at ``at`` or at its last event, whichever is later.
+
+    An answer takes time to be judged, and the end may be announced meanwhile: it still counts from
+    when it arrived. It cannot have arrived before it was asked for.
+    """
+    _require_zone(at)
+    if at < prompt.asked_at:
+        raise ProtocolError("time_went_back", "an answer from before its prompt was asked")
+    return _advance(state, max(at, state.last_event_at))
 
 
 def _require_running(state: SessionState) -> None:

@@ -11,7 +11,10 @@ import pytest
 
 from models.image_decoder import DecodedImage, decode_image
 from pipelines.archive import Archive, ArchivedSnapshot
-from pipelines.keystore import KeyStore
+from pipelines.evidence_store import EvidenceStore, PreparedEntry
+from pipelines.keystore import KeyStore, RecordClass
+from pipelines.lesson_store import EntrySource
+from pipelines.private_files import load_or_create_signer
 
 AUTHORITY, ORIGIN = "chongqing", "log.example/chongqing"
 OPENED_AT = datetime(2026, 5, 1, 9, tzinfo=UTC)
@@ -25,15 +28,27 @@ class Folders:
     archive: Path
     secrets: Path
 
-    def open(self) -> Archive:
-        """Open the archive for writing."""
-        return Archive.open_with_secrets(
-            self.archive, self.secrets, authority=AUTHORITY, origin=ORIGIN
+    def open(self, source: EntrySource | None = None) -> Archive:
+        """Open the archive for writing; with a source it follows that."""
+        return Archive.open(
+            self.archive,
+            authority=AUTHORITY,
+            keystore=self.keystore(),
+            signer=load_or_create_signer(self.secrets / "signing.key", ORIGIN),
+            source=source,
         )
 
     def keystore(self) -> KeyStore:
         """Open its keys."""
         return KeyStore.open(self.secrets)
+
+    def objects(self) -> list[str]:
+        """Return the digests of all objects."""
+        return sorted(path.name for path in (self.archive / "objects").rglob("*/*"))
+
+    def drafts(self) -> list[str]:
+        """Return the digests of objects whose leaf is not known to be kept."""
+        return sorted(path.name for path in (self.archive / "incoming").iterdir())
 
 
 def picture(seed: int) -> DecodedImage:
@@ -44,10 +59,13 @@ def picture(seed: int) -> DecodedImage:
     return decode_image(data.tobytes())
 
 
-def append_snapshot(archive: Archive, sequence: int, learner: str = LEARNER) -> ArchivedSnapshot:
-    """Keep one picture."""
+def prepared_snapshot(
+    evidence: EvidenceStore, sequence: int, learner: str = LEARNER
+) -> PreparedEntry:
+    """Bring one picture to the disk; the learner gets a key, as enrolment gives one."""
+    evidence.keystore.key_for(learner, RecordClass.FACE_EVIDENCE)
     image = picture(sequence)
-    return archive.append_snapshot(
+    return evidence.prepare_snapshot(
         record={"outcome": "captured", "faces": 1, "n": sequence},
         image=image.canonical_bytes,
         pixels_sha256=image.pixels_sha256,
@@ -60,9 +78,19 @@ def append_snapshot(archive: Archive, sequence: int, learner: str = LEARNER) -> 
     )
 
 
-def write_session(archive: Archive) -> list[ArchivedSnapshot]:
-    """Keep a session: opened, two pictures, closed; publish it."""
-    opened = archive.append_record(
+def append_snapshot(archive: Archive, sequence: int, learner: str = LEARNER) -> ArchivedSnapshot:
+    """Keep one picture."""
+    return archive.append(prepared_snapshot(archive.evidence, sequence, learner))
+
+
+def append_note(archive: Archive) -> ArchivedSnapshot:
+    """Keep a record of nothing private."""
+    return archive.append(archive.evidence.prepare_record("note", at=OPENED_AT, facts={}))
+
+
+def prepared_session(evidence: EvidenceStore) -> list[PreparedEntry]:
+    """Prepare a session: opened, two pictures, closed."""
+    opened = evidence.prepare_record(
         "session_opened",
         at=OPENED_AT,
         facts={"schedule": "00" * 32},
@@ -70,8 +98,8 @@ def write_session(archive: Archive) -> list[ArchivedSnapshot]:
         session_id="s1",
         assurance="frame",
     )
-    snapshots = [append_snapshot(archive, sequence) for sequence in range(2)]
-    closed = archive.append_record(
+    snapshots = [prepared_snapshot(evidence, sequence) for sequence in range(2)]
+    closed = evidence.prepare_record(
         "session_closed",
         at=OPENED_AT + timedelta(hours=1),
         facts={"issued": 2, "answered": 2, "missed": 0, "added": 0, "first": 0, "last": 2},
@@ -80,8 +108,14 @@ def write_session(archive: Archive) -> list[ArchivedSnapshot]:
         session_id="s1",
         assurance="frame",
     )
-    archive.publish()
     return [opened, *snapshots, closed]
+
+
+def write_session(archive: Archive) -> list[ArchivedSnapshot]:
+    """Keep a session: opened, two pictures, closed; publish it."""
+    kept = [archive.append(prepared) for prepared in prepared_session(archive.evidence)]
+    archive.publish()
+    return kept
 
 
 @pytest.fixture(name="folders")

@@ -16,9 +16,11 @@ from pipelines.clock import ManualClock
 from pipelines.keystore import KeyStore
 from pipelines.lesson import AnswerView, LessonResult, PromptView
 from pipelines.lesson_engine import LessonEngine
+from pipelines.lesson_store import StoredEnrolment
 from pipelines.private_files import load_or_create_signer
-from pipelines.template_store import EnrolledTemplate, TemplateStore
+from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
 from tests.fakes import face
+from tests.memory_store import MemoryStore
 from verifier.arrays import Pixels
 from verifier.comparison import Calibration, Template
 from verifier.enrolment import Anchor
@@ -96,7 +98,8 @@ class LessonStage:
     clock: ManualClock
     archive: Archive
     keystore: KeyStore
-    templates: TemplateStore
+    templates: TemplateSealer
+    store: MemoryStore
     engine: LessonEngine
 
     @classmethod
@@ -104,15 +107,17 @@ class LessonStage:
         """Set a stage in an empty folder."""
         keystore = KeyStore.open(folder / "keys")
         signer = load_or_create_signer(folder / "keys" / "signing.key", "test.example/log")
+        store = MemoryStore()
         archive = Archive.open(
-            folder / "archive", authority="test", keystore=keystore, signer=signer
+            folder / "archive", authority="test", keystore=keystore, signer=signer, source=store
         )
-        templates = TemplateStore(folder / "templates", keystore, authority="test")
+        templates = TemplateSealer(keystore=keystore, authority="test")
         clock = ManualClock(STARTS)
         checker = FrameChecker(observer=ColourObserver(), calibration=CALIBRATION)
         engine = LessonEngine(
             checker=checker,
             templates=templates,
+            store=store,
             archive=archive,
             policy=dense_policy(),
             clock=clock,
@@ -123,6 +128,7 @@ class LessonStage:
             archive=archive,
             keystore=keystore,
             templates=templates,
+            store=store,
             engine=engine,
         )
 
@@ -131,6 +137,7 @@ class LessonStage:
         self.engine = LessonEngine(
             checker=self.engine.checker,
             templates=self.templates,
+            store=self.store,
             archive=self.archive,
             policy=self.engine.policy,
             clock=self.clock,
@@ -143,7 +150,17 @@ class LessonStage:
         enrolled = EnrolledTemplate(
             template=template, anchor=Anchor.OFFICER, enrolled_at=self.clock.now()
         )
-        self.templates.store(learner_id, enrolled)
+        stored = StoredEnrolment(
+            learner_id=learner_id,
+            contract_id=contract_id,
+            sealed_template=self.templates.seal(learner_id, enrolled),
+            anchor=enrolled.anchor,
+            enrolled_at=enrolled.enrolled_at,
+            evidence_id="00" * 32,
+        )
+        self.store.learners.add(learner_id)
+        with self.store.writing() as unit:
+            unit.store_enrolment(stored)
 
     def open(self, learner_id: str = "learner-1", *, minutes: float = 45) -> str:
         """Enrol a learner and open a session."""
@@ -191,6 +208,9 @@ class LessonStage:
         if who is None:
             self.clock.advance(125)
         else:
+            # A prompt that nobody answered in time still waits for an answer on its way.
+            while self.engine.poll(session_id) is None:
+                self.clock.advance(1)
             self.answer(session_id, self.prompt(session_id), who)
         return self.engine.close(session_id)
 

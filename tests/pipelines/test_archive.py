@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import archive as archive_module
 from pipelines.archive import Archive
 from pipelines.archive_verification import verify_archive, verify_receipt
 from pipelines.keystore import KeyStore, RecordClass
+from pipelines.log_writer import LogWriter
 from pipelines.stored_evidence import object_path, write_receipt
 from tests.pipelines.archive_samples import (
     LEARNER,
@@ -29,7 +29,6 @@ from verifier.errors import (
     VerifierError,
     WrongKeyError,
 )
-from verifier.transparency.leaf import Leaf
 from verifier.transparency.note import NoteSigner
 from verifier.transparency.receipt import Receipt
 
@@ -165,16 +164,18 @@ def test_bad_fields_leave_nothing_behind(folders: Folders, change: dict[str, Any
         "contract": "model@1",
     }
     with folders.open() as archive:
+        archive.evidence.keystore.key_for(LEARNER, RecordClass.FACE_EVIDENCE)
         before = every_byte(folders.archive)
         with pytest.raises(InvalidRecordError):
-            archive.append_snapshot(**{**fields, **change})
+            archive.evidence.prepare_snapshot(**{**fields, **change})
         assert every_byte(folders.archive) == before
-        assert archive.append_snapshot(**fields).index == 0  # type: ignore[arg-type]
+        prepared = archive.evidence.prepare_snapshot(**fields)  # type: ignore[arg-type]
+        assert archive.append(prepared).index == 0
 
 
 def test_a_private_record_needs_a_learner(folders: Folders) -> None:
     with folders.open() as archive, pytest.raises(InputError, match="learner"):
-        archive.append_record("enrolment", at=OPENED_AT, facts={}, private={"a": 1})
+        archive.evidence.prepare_record("enrolment", at=OPENED_AT, facts={}, private={"a": 1})
 
 
 def test_a_disk_that_refuses_an_object_leaves_nothing_half_written(
@@ -202,15 +203,15 @@ def test_a_crash_between_object_and_leaf_is_cleaned_up(
     """Where the leaf was written the object stays, and only its second name goes."""
     archive = folders.open()
     append_snapshot(archive, 0)
-    real = Archive._append_leaf
+    real = LogWriter.append
 
-    def crash(self: Archive, leaf: Leaf) -> None:
+    def crash(self: LogWriter, entry: bytes) -> int:
         if leaf_written:
-            real(self, leaf)
+            real(self, entry)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive_module.Archive, "_append_leaf", crash)
+        patch.setattr(LogWriter, "append", crash)
         with pytest.raises(KeyboardInterrupt):
             append_snapshot(archive, 1)
     archive.close()

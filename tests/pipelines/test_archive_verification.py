@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -13,20 +14,23 @@ from typing import Any
 import pytest
 
 from pipelines.archive_verification import verify_archive
+from pipelines.evidence_store import PreparedEntry
 from pipelines.keystore import RecordClass
-from pipelines.sealed_object import seal_object
+from pipelines.sealed_object import SealedObject, seal_object
 from pipelines.sealing import SealContext, learner_reference
 from pipelines.stored_evidence import object_path
 from tests.pipelines.archive_samples import (
     LEARNER,
     OPENED_AT,
     Folders,
+    append_note,
     append_snapshot,
     make_folders,
     picture,
     write_session,
 )
 from verifier.errors import InputError
+from verifier.transparency.commitment import Opening, commit
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.note import NoteSigner
 
@@ -41,7 +45,7 @@ def filled_archive(folders: Folders) -> Path:
         append_snapshot(archive, 2)
         archive.publish()
         append_snapshot(archive, 3)
-        archive.append_record("note", at=OPENED_AT, facts={})
+        append_note(archive)
     return folders.archive
 
 
@@ -278,7 +282,8 @@ def test_pixels_other_than_committed_are_found_with_the_keys(folders: Folders) -
     """The operator commits to one picture's pixels and stores another picture."""
     with folders.open() as archive:
         image, other = picture(0), picture(1)
-        archive.append_snapshot(
+        archive.evidence.keystore.key_for(LEARNER, RecordClass.FACE_EVIDENCE)
+        prepared = archive.evidence.prepare_snapshot(
             record={},
             image=image.canonical_bytes,
             pixels_sha256=other.pixels_sha256,
@@ -289,10 +294,30 @@ def test_pixels_other_than_committed_are_found_with_the_keys(folders: Folders) -
             at=OPENED_AT,
             contract="model@1",
         )
+        archive.append(prepared)
         archive.publish()
     assert verify_archive(folders.archive).ok
     report = verify_archive(folders.archive, keystore=folders.keystore())
     assert any("other pixels" in problem for problem in report.problems)
+
+
+def write_past(
+    folders: Folders, stored: SealedObject, opening: Opening, *, learner: str
+) -> PreparedEntry:
+    """Put an object in place, and return a leaf that commits to ``opening``."""
+    data = stored.serialize()
+    digest = hashlib.sha256(data).hexdigest()
+    target = object_path(folders.archive, digest)
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(data)
+    leaf = Leaf(
+        kind="snapshot",
+        time=OPENED_AT,
+        learner=learner,
+        commitment=commit(opening),
+        object_sha256=digest,
+    )
+    return PreparedEntry(leaf=leaf, entry=leaf.serialize())
 
 
 def test_a_commitment_to_something_else_is_found_with_the_keys(folders: Folders) -> None:
@@ -306,26 +331,25 @@ def test_a_commitment_to_something_else_is_found_with_the_keys(folders: Folders)
         contract="model@1",
         key_id=key_id,
     )
-    leaf = Leaf(kind="snapshot", time=OPENED_AT, learner=context.learner)
+    sealed, opening = seal_object(
+        key=key,
+        context=context,
+        record={"outcome": "captured"},
+        blinding=bytes(32),
+        image=None,
+        pixels_sha256=None,
+    )
+    wrong, _ = seal_object(
+        key=key,
+        context=context,
+        record={"outcome": "no_face"},
+        blinding=bytes(32),
+        image=None,
+        pixels_sha256=None,
+    )
     with folders.open() as archive:
-        sealed, opening = seal_object(
-            key=key,
-            context=context,
-            record={"outcome": "captured"},
-            blinding=bytes(32),
-            image=None,
-            pixels_sha256=None,
-        )
-        archive._append_object(leaf, sealed, opening)
-        wrong, _ = seal_object(
-            key=key,
-            context=context,
-            record={"outcome": "no_face"},
-            blinding=bytes(32),
-            image=None,
-            pixels_sha256=None,
-        )
-        archive._append_object(leaf, wrong, opening)
+        for stored in (sealed, wrong):
+            archive.append(write_past(folders, stored, opening, learner=context.learner))
         archive.publish()
     report = verify_archive(folders.archive, keystore=folders.keystore())
     assert report.problems == ["entry 1: the opening does not belong to the commitment"]

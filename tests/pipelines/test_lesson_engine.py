@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.keystore import RecordClass
 from pipelines.lesson import LessonResult
+from pipelines.lesson_course import RECEIVING_S
 from tests.pipelines.lesson_stage import (
     BLURRED,
     LEARNER_FACE,
@@ -57,7 +58,7 @@ def stage(tmp_path: Path) -> Iterator[LessonStage]:
 
 
 def leaves(stage: LessonStage) -> list[Leaf]:
-    size = stage.archive.checkpoint.size
+    size = stage.archive.publish().size
     return [Leaf.parse(stage.archive.reader.entry(index, size)) for index in range(size)]
 
 
@@ -192,7 +193,7 @@ class TestAnswers:
     def test_the_archived_picture_is_the_one_that_was_judged(self, stage: LessonStage) -> None:
         session_id = stage.open()
         stage.answer(session_id, stage.prompt(session_id), OTHER_FACE)
-        stored = stage.archive.read_snapshot(stage.archive.checkpoint.size - 1)
+        stored = stage.archive.read_snapshot(stage.archive.publish().size - 1)
         assert stored.record["answer"] == "refer"
         assert stored.record["anchor"] == "officer"
         assert stored.image is not None
@@ -256,8 +257,7 @@ class TestAPlatformThatPlaysForTime:
         assert result.state.phase is SessionPhase.ABANDONED
         assert result.evidence.duration_s == (45 + 30) * 60
         assert leaves(stage)[result.closed_index].facts["schedule_secret"]
-        with pytest.raises(UnknownSubjectError):
-            stage.engine.close(session_id)
+        assert stage.engine.close(session_id) == result
 
     def test_an_end_announced_and_not_checked_leaves_the_time_since_the_last_check_out(
         self, stage: LessonStage
@@ -307,7 +307,7 @@ class TestAPlatformThatPlaysForTime:
             stage.clock.advance(1)
         stage.attend(session_id, minutes=45)
         result = stage.end(session_id)
-        assert result.state.counts.missed >= 11
+        assert result.state.counts.missed >= 9  # each waits a while for an answer on its way
         assert result.account.credit.credited_s == pytest.approx(45 * 60, abs=5)
 
     def test_a_face_that_was_forgotten_is_not_judged_and_not_kept(self, stage: LessonStage) -> None:
@@ -318,19 +318,13 @@ class TestAPlatformThatPlaysForTime:
             stage.answer(session_id, prompt)
         assert "snapshot" not in [leaf.kind for leaf in leaves(stage)]
 
-    def test_a_prompt_the_disk_refused_is_issued_later(
-        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_prompt_the_disk_refused_is_issued_later(self, stage: LessonStage) -> None:
         session_id = stage.open()
         stage.answer(session_id, stage.prompt(session_id))
-
-        def refuse(*_: object, **__: object) -> None:
-            raise LedgerError("the disk is full")
-
-        with monkeypatch.context() as patched:
-            patched.setattr(stage.archive, "append_record", refuse)
-            with pytest.raises(LedgerError):
-                stage.attend(session_id, minutes=45)
+        stage.store.broken = True
+        with pytest.raises(LedgerError):
+            stage.attend(session_id, minutes=45)
+        stage.store.broken = False
         issued = stage.engine.poll(session_id)
         assert issued is not None
         state = stage.engine.close(session_id).state
@@ -369,12 +363,6 @@ class TestRefusals:
     def session_id(self, stage: LessonStage) -> str:
         return stage.open()
 
-    @pytest.fixture
-    def logged(self, stage: LessonStage, session_id: str) -> int:
-        """How much the log held before the attempt; checked again by each test."""
-        assert session_id
-        return stage.archive.checkpoint.size
-
     def refused(self, stage: LessonStage, session_id: str, prompt_id: str, nonce: bytes) -> str:
         seen = frames_seen(stage)
         with pytest.raises(ProtocolError) as caught:
@@ -384,25 +372,27 @@ class TestRefusals:
         assert frames_seen(stage) == seen
         return caught.value.code
 
-    def test_a_wrong_nonce(self, stage: LessonStage, session_id: str, logged: int) -> None:
+    def test_a_wrong_nonce(self, stage: LessonStage, session_id: str) -> None:
         prompt = stage.prompt(session_id)
+        logged = stage.store.entry_count()
         assert self.refused(stage, session_id, prompt.prompt_id, bytes(16)) == "wrong_nonce"
-        assert stage.archive.checkpoint.size == logged
+        assert stage.store.entry_count() == logged
 
-    def test_an_answer_too_late(self, stage: LessonStage, session_id: str, logged: int) -> None:
+    def test_an_answer_too_late(self, stage: LessonStage, session_id: str) -> None:
         prompt = stage.prompt(session_id)
+        logged = stage.store.entry_count()
         stage.clock.advance(61)
         code = self.refused(stage, session_id, prompt.prompt_id, prompt.nonce)
         assert code == "deadline_passed"
-        assert stage.archive.checkpoint.size == logged
+        assert stage.store.entry_count() == logged
 
     def test_the_same_answer_twice(self, stage: LessonStage, session_id: str) -> None:
         prompt = stage.prompt(session_id)
         stage.answer(session_id, prompt)
-        logged = stage.archive.checkpoint.size
+        logged = stage.store.entry_count()
         code = self.refused(stage, session_id, prompt.prompt_id, prompt.nonce)
         assert code == "prompt_already_resolved"
-        assert stage.archive.checkpoint.size == logged
+        assert stage.store.entry_count() == logged
 
     def test_the_nonce_of_an_earlier_attempt(self, stage: LessonStage, session_id: str) -> None:
         first = stage.prompt(session_id)
@@ -424,7 +414,7 @@ class TestRefusals:
             stage.engine.open(
                 learner_id="nobody", class_id="c", platform_id="p", planned_minutes=45
             )
-        assert stage.archive.checkpoint.size == 0
+        assert stage.store.entry_count() == 0
 
     def test_a_template_of_another_contract(self, stage: LessonStage) -> None:
         stage.enrol("learner-3", contract_id="other@1")
@@ -450,7 +440,7 @@ class TestRefusals:
                 platform_id="p",
                 planned_minutes=cast("float", minutes),
             )
-        assert stage.archive.checkpoint.size == 0
+        assert stage.store.entry_count() == 0
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -489,37 +479,27 @@ class TestRefusals:
             )
         assert stage.prompt(session_id).prompt_id == prompt.prompt_id
 
-    def test_a_closing_the_disk_refuses_can_be_repeated(
-        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_closing_the_disk_refuses_can_be_repeated(self, stage: LessonStage) -> None:
         session_id = stage.open("learner-7")
         stage.attend(session_id, minutes=45)
-
-        def refuse(*_: object, **__: object) -> None:
-            raise LedgerError("the disk is full")
-
         while prompt := stage.engine.poll(session_id):
             stage.answer(session_id, prompt)
         stage.engine.announce_end(session_id)
         stage.answer(session_id, stage.prompt(session_id))
-        with monkeypatch.context() as patched:
-            patched.setattr(stage.archive, "append_record", refuse)
-            with pytest.raises(LedgerError, match="full"):
-                stage.engine.close(session_id)
+        stage.store.broken = True
+        with pytest.raises(LedgerError):
+            stage.engine.close(session_id)
+        stage.store.broken = False
         assert stage.engine.close(session_id).account.credit.credited_s == 45 * 60
 
     def test_an_answer_the_disk_refuses_leaves_the_prompt_open(
-        self, stage: LessonStage, session_id: str, monkeypatch: pytest.MonkeyPatch
+        self, stage: LessonStage, session_id: str
     ) -> None:
         prompt = stage.prompt(session_id)
-
-        def refuse(**_: object) -> None:
-            raise LedgerError("the disk is full")
-
-        with monkeypatch.context() as patched:
-            patched.setattr(stage.archive, "append_snapshot", refuse)
-            with pytest.raises(LedgerError, match="full"):
-                stage.answer(session_id, prompt)
+        stage.store.broken = True
+        with pytest.raises(LedgerError):
+            stage.answer(session_id, prompt)
+        stage.store.broken = False
         assert stage.prompt(session_id).prompt_id == prompt.prompt_id
         assert stage.answer(session_id, prompt).judgement is Judgement.PASS
 
@@ -610,7 +590,7 @@ class TestTheLogAlone:
     def test_a_missed_prompt_has_a_leaf_of_its_own(self, stage: LessonStage) -> None:
         session_id = stage.open()
         prompts_until_one_is_due(stage, session_id)
-        stage.clock.advance(61)
+        stage.clock.advance(60 + RECEIVING_S + 1)
         stage.engine.poll(session_id)
         stage.engine.close(session_id)
         assert "prompt_missed" in [leaf.kind for leaf in leaves(stage)]
@@ -635,14 +615,17 @@ class TestTheLogAlone:
 
     def test_future_prompts_stay_inside(self, stage: LessonStage, result: LessonResult) -> None:
         session_id = stage.open("learner-9")
-        lesson = stage.engine._lesson(session_id)
+        with stage.store.reading() as unit:
+            lesson = unit.lesson(session_id)
         shown = repr(stage.prompt(session_id)) + repr(stage.engine) + repr(lesson)
         for secret in ("offset_s", "seed", "learner-9", "vector", repr(lesson.promise.secret)):
             assert secret not in shown
+        assert result.promise is not None
         assert repr(result.promise.secret) not in repr(result)
 
     def test_a_receipt_tells_no_score(self, stage: LessonStage, result: LessonResult) -> None:
-        answered = result.archived[0].index
+        stage.archive.publish()
+        answered = result.answers[0].index
         for index in (answered, result.closed_index):
             receipt = stage.archive.receipt(index)
             extra = base64.b64decode(receipt.split(b"extra ")[1].split(b"\n")[0])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines.stored_evidence import object_path
 from service.archive_commands import archive_app
-from tests.pipelines.archive_samples import OPENED_AT, Folders, make_folders, write_session
+from tests.pipelines.archive_samples import Folders, append_note, make_folders, write_session
 from verifier.transparency.note import NoteSigner
 
 __all__ = ["make_folders"]  # a fixture
@@ -94,7 +94,7 @@ def test_what_no_checkpoint_holds_is_said_to_be_unproved(
 ) -> None:
     with folders.open() as archive:
         for _ in range(count):
-            archive.append_record("note", at=OPENED_AT, facts={})
+            append_note(archive)
     code, text = call("verify", folders.archive, "--vkey", vkey)
     assert code == 0
     assert f"{told} for a checkpoint: acknowledged, but not proved yet\n" in text

@@ -24,8 +24,8 @@ def ran(
 
 def test_the_table_has_a_line_for_each_learner_and_says_why(ran: tuple[Path, str]) -> None:
     printed = ran[1]
-    rows = re.findall(r"│ ([甲乙丙丁]) +│ +([\d.]+) │ +45 │", printed)
-    assert rows == [("甲", "45.0"), ("乙", "22.5"), ("丙", "22.5"), ("丁", "0.0")]
+    rows = re.findall(r"│ ([甲乙丙丁]) +│ +([\d.]+) │ +48 │", printed)
+    assert rows == [("甲", "48.0"), ("乙", "24.0"), ("丙", "24.0"), ("丁", "0.0")]
     assert "no face in the picture" in printed
     assert "不进不补" in printed
     assert "verified offline" in printed

@@ -7,12 +7,16 @@ import pytest
 
 from models.observer import FaceObserver
 from pipelines.archive_verification import verify_archive
-from pipelines.demo import MARKER, DemoRow, prepare_folder, run_demo
+from pipelines.demo import MARKER, DemoRow, prepare_folder
 from pipelines.keystore import KeyStore
 from pipelines.simulate.scenarios import LESSON_MINUTES
+from service.demo_run import run_demo
+from service.settings import Settings
 from verifier.check import Outcome
 from verifier.comparison import DEFAULT_CALIBRATION
+from verifier.eligibility_result import GateOutcome
 from verifier.errors import InputError
+from verifier.policy import default_policy
 from verifier.session_score import Decision
 
 
@@ -20,21 +24,22 @@ def by_key(rows: list[DemoRow]) -> dict[str, DemoRow]:
     return {row.scenario.key: row for row in rows}
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_each_learner_gets_what_is_true(
     seed: int, tmp_path: Path, observer: FaceObserver, demo_faces: dict[str, Path]
 ) -> None:
     """Order and ids are shuffled by the seed, the schedule by chance; the results stay."""
-    run = run_demo(
+    with run_demo(
         tmp_path / "demo",
+        settings=Settings(),
         observer=observer,
         calibration=DEFAULT_CALIBRATION,
+        policy=default_policy(),
         faces=demo_faces,
         seed=seed,
-    )
-    verifier = run.archive.verifier
-    run.archive.close()
-    rows = by_key(list(run.rows))
+    ) as run:
+        verifier = run.archive.verifier
+        rows = by_key(list(run.rows))
     assert_honest(rows["honest"])
     for key in ("replaced", "walks_away"):
         assert_half(rows[key])
@@ -64,8 +69,9 @@ def assert_honest(row: DemoRow) -> None:
     assert row.result.account.score.decision is not Decision.REJECT
     if longest_gap_s(row) < 8 * 60:
         assert row.result.account.score.decision is Decision.ACCEPT
+        assert row.gate.outcome is GateOutcome.PAYABLE
     total_s = row.settlement.credited_s + row.settlement.pending_s
-    assert total_s == pytest.approx(60 * LESSON_MINUTES, abs=15)
+    assert total_s == pytest.approx(60 * LESSON_MINUTES, abs=20)
     assert {check.outcome for check in row.result.evidence.checks} == {Outcome.CAPTURED}
     assert min(check.comparison_log10_lr or 0 for check in row.result.evidence.checks) >= 1
 
@@ -76,6 +82,7 @@ def assert_half(row: DemoRow) -> None:
     truth_s, gap_s = 60 * row.scenario.truth_minutes, longest_gap_s(row)
     assert row.result.account.score.decision is not Decision.ACCEPT
     assert row.settlement.credited_s == 0
+    assert row.gate.outcome is not GateOutcome.PAYABLE
     assert row.settlement.pending_s <= truth_s
     assert row.settlement.verified_mean_s == pytest.approx(truth_s, abs=gap_s + 180)
     assert row.settlement.verified_lower95_s <= truth_s + gap_s
@@ -86,6 +93,8 @@ def assert_nothing(row: DemoRow) -> None:
     assert row.settlement.claim.claimed_s == 60 * LESSON_MINUTES
     assert row.settlement.credited_s == row.settlement.pending_s == 0
     assert row.settlement.verified_mean_s == 0
+    assert row.gate.outcome is GateOutcome.NOT_PAYABLE
+    assert any("不进不补" in chinese for chinese, _ in row.gate.reasons)
 
 
 def test_a_folder_of_somebody_elses_is_not_touched(tmp_path: Path) -> None:

@@ -1,22 +1,16 @@
-"""Enrolled templates at rest: one sealed file a learner, bound to purpose and contract.
+"""Enrolled templates as they are kept: sealed under the learner's key, for one purpose.
 
-::
-
-    a1/a1c4….template    canonical JSON: what it is bound to, key check, nonce, ciphertext
-
-The plaintext is the vector, the anchor and the time of enrolment; the file's name is the keyed
-reference that the log uses, so neither name nor content tells who it is.
+Canonical JSON: what it is bound to, key check, nonce, ciphertext. The plaintext is the vector,
+the anchor and the time of enrolment; nothing outside it tells who it is.
 """
 
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
-from pipelines.durable_files import make_folder, replace_file
 from pipelines.keystore import KeyStore, RecordClass
 from pipelines.sealing import (
     NONCE_BYTES,
@@ -51,58 +45,55 @@ class EnrolledTemplate:
     enrolled_at: datetime
 
 
-class TemplateStore:
-    """Sealed templates of one authority in a folder."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSealer:
+    """Seals and opens the templates of one authority."""
 
-    def __init__(self, folder: Path, keystore: KeyStore, *, authority: str) -> None:
-        self._folder = folder
-        self._keystore = keystore
-        self._authority = authority
-        make_folder(folder, mode=0o700)
+    keystore: KeyStore
+    authority: str
 
-    def store(self, learner_id: str, enrolled: EnrolledTemplate) -> None:
-        """Seal a template under the learner's key, over an earlier one if there is one."""
-        key_id, key = self._keystore.key_for(learner_id, RecordClass.FACE_EVIDENCE)
+    def seal(self, learner_id: str, enrolled: EnrolledTemplate) -> bytes:
+        """Return a template sealed under the learner's key, which is made at need."""
+        key_id, key = self.keystore.key_for(learner_id, RecordClass.FACE_EVIDENCE)
         context = self._context(learner_id, key_id, key, enrolled.template.contract_id)
         sealed = seal(key, _plaintext(enrolled), context, _PART)
-        file: dict[str, JSONValue] = {
+        record: dict[str, JSONValue] = {
             "format": FORMAT,
             "bound_to": context.to_json(),
             "key_check": to_base64(key_check(key, context)),
             "nonce": to_base64(sealed.nonce),
             "ciphertext": to_base64(sealed.ciphertext),
         }
-        path = self._path(context.learner)
-        make_folder(path.parent, mode=0o700)
-        replace_file(path, canonical_json(file), temporary=self._folder, mode=0o600)
+        return canonical_json(record)
 
-    def load(self, learner_id: str, *, contract_id: str) -> EnrolledTemplate:
+    def open(self, learner_id: str, data: bytes, *, contract_id: str) -> EnrolledTemplate:
         """Open a learner's template.
 
         Raises
         ------
         UnknownSubjectError
-            If the learner is not enrolled here, or the key was destroyed.
+            If the key that sealed it was destroyed, whether or not the learner has a new one.
         ContractMismatchError
             If the template was made under another contract: the learner must enrol again.
         WrongKeyError, LedgerError
-            If key or file are not what was stored.
+            If key or data are not what was sealed.
         """
+        file = _parse(data)
+        bound = _bound_to(file)
+        key_id = _text(bound, "key_id")
         try:
-            # To look somebody up must not leave a key behind.
-            key_id, key = self._keystore.find(learner_id, RecordClass.FACE_EVIDENCE)
+            key = self.keystore.key_by_id(key_id, RecordClass.FACE_EVIDENCE)
         except UnknownSubjectError as error:
             raise UnknownSubjectError("this learner is not enrolled") from error
+        # The learner's reference under that key is part of it: nobody else's key will do.
         context = self._context(learner_id, key_id, key, contract_id)
-        path = self._path(context.learner)
-        if not path.is_file():
-            raise UnknownSubjectError("this learner is not enrolled")
-        sealed, check = _read(path.read_bytes(), context)
+        _require_context(bound, context)
+        sealed, check = _sealed_part(file)
         return _enrolled(unseal(key, sealed, context, _PART, check), contract_id)
 
     def _context(self, learner_id: str, key_id: str, key: bytes, contract_id: str) -> SealContext:
         return SealContext(
-            authority=self._authority,
+            authority=self.authority,
             learner=learner_reference(key, learner_id),
             record_class=RecordClass.FACE_EVIDENCE.value,
             purpose="template",
@@ -110,31 +101,37 @@ class TemplateStore:
             key_id=key_id,
         )
 
-    def _path(self, reference: str) -> Path:
-        return self._folder / reference[:2] / f"{reference}.template"
 
-
-def _read(data: bytes, context: SealContext) -> tuple[SealedPart, bytes]:
-    """Return what is sealed and the key check, of a file that is bound to ``context``."""
+def _parse(data: bytes) -> Mapping[str, JSONValue]:
     try:
-        file = parse_canonical_object(data)
-        _require_context(file, context)
+        return parse_canonical_object(data)
+    except InvalidRecordError as error:
+        # We wrote it: broken, it is damage and nothing that a caller could put right.
+        raise LedgerError("the sealed template was damaged") from error
+
+
+def _bound_to(file: Mapping[str, JSONValue]) -> Mapping[str, JSONValue]:
+    bound = file.get("bound_to")
+    if file.get("format") != FORMAT or not isinstance(bound, Mapping):
+        raise LedgerError(f"the sealed template is not of format {FORMAT}")
+    return bound
+
+
+def _sealed_part(file: Mapping[str, JSONValue]) -> tuple[SealedPart, bytes]:
+    """Return what is sealed, and the key check."""
+    try:
         nonce, ciphertext, check = (
             from_base64(_text(file, name)) for name in ("nonce", "ciphertext", "key_check")
         )
     except InvalidRecordError as error:
-        # We wrote this file: broken, it is damage and nothing that a caller could put right.
-        raise LedgerError("the template file was damaged") from error
+        raise LedgerError("the sealed template was damaged") from error
     if len(nonce) != NONCE_BYTES:
-        raise LedgerError(f"the template file's nonce has {len(nonce)} bytes, not {NONCE_BYTES}")
+        raise LedgerError(f"the sealed template's nonce has {len(nonce)} bytes, not {NONCE_BYTES}")
     return SealedPart(nonce=nonce, ciphertext=ciphertext), check
 
 
-def _require_context(file: Mapping[str, JSONValue], context: SealContext) -> None:
-    """Refuse a file of another contract by its name, and anything else that differs as damage."""
-    bound = file.get("bound_to")
-    if file.get("format") != FORMAT or not isinstance(bound, Mapping):
-        raise LedgerError(f"the template file is not of format {FORMAT}")
+def _require_context(bound: Mapping[str, JSONValue], context: SealContext) -> None:
+    """Refuse a template of another contract by its name, and anything else that differs."""
     made_under = _text(bound, "contract")
     if made_under != context.contract:
         raise ContractMismatchError(
@@ -142,7 +139,7 @@ def _require_context(file: Mapping[str, JSONValue], context: SealContext) -> Non
             "the learner must enrol again"
         )
     if not hmac.compare_digest(canonical_json(bound), canonical_json(context.to_json())):
-        raise LedgerError("the template file is bound to something else")
+        raise LedgerError("the sealed template is bound to something else")
 
 
 def _plaintext(enrolled: EnrolledTemplate) -> bytes:
@@ -169,5 +166,5 @@ def _enrolled(plaintext: bytes, contract_id: str) -> EnrolledTemplate:
 def _text(fields: Mapping[str, JSONValue], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
-        raise LedgerError(f"the template file has no text under {name}")
+        raise LedgerError(f"the sealed template has no text under {name}")
     return value

@@ -1,0 +1,86 @@
+"""The HTTP application: every route, and what lies around all of them."""
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from pipelines.clock import SystemClock
+from pipelines.lesson_course import RECEIVING_S
+from service.application import Application
+from service.http import classes, eligibility, health, learners, lists, prompts, receipts, sessions
+from service.http.body_limit import BodyLimits
+from service.http.middleware import install_middleware
+from service.http.problem_handlers import install_problem_handlers
+from service.http.problems import Problem
+from verifier.protocols import Clock
+
+LIMITS: Final = BodyLimits(
+    by_route={
+        # 3 MiB of frames, and a reference of 16 MiB with live frames, in base64.
+        "/v1/prompts/{prompt_id}/answer": 5 << 20,
+        "/v1/learners/{learner_id}/enrolment": 26 << 20,
+    },
+    # An answer that began in time is waited for this long before its prompt counts as missed.
+    arrives_within_s=RECEIVING_S,
+)
+
+_DESCRIPTION: Final = """\
+在线培训学时核验：人脸登记、随机验证、影像留存、补贴资格。
+
+Proof of presence for subsidised online training. Platforms and learners are told pass, retry or
+refer and never a score. Every refusal is `application/problem+json` with a stable `code`.
+"""
+_ROUTERS: Final = (learners, classes, sessions, prompts, receipts, eligibility, lists, health)
+
+
+def create_app(application: Application) -> FastAPI:
+    """Return the app that serves an application."""
+    app = _app(application.clock)
+    app.state.application = application
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document; needs no application."""
+    return _app(SystemClock()).openapi()
+
+
+def _app(clock: Clock) -> FastAPI:
+    app = FastAPI(
+        title="zhenxue",
+        summary="真学",
+        description=_DESCRIPTION,
+        version=version("zhenxue"),
+        # Their pages load scripts from other people's servers.
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+    )
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    install_problem_handlers(app)
+    install_middleware(app, clock=clock, limits=LIMITS)
+    _describe_problems(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the schema that all problem responses refer to into the document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        definitions = schema.pop("$defs", {})
+        document["components"]["schemas"].update({**definitions, "Problem": schema})
+        return document
+
+    # This is how FastAPI wants a document to be extended.
+    app.openapi = openapi  # type: ignore[method-assign]

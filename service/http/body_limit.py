@@ -1,0 +1,140 @@
+"""What a request may bring along, and when it came.
+
+1. The moment the headers arrived is noted, so that a deadline does not depend on how long the
+   body takes or how busy the engine is.
+2. A body that says by its headers that it is too large or no JSON is refused unread.
+3. The rest is read here, counted and timed, before the application sees any of it: a body that
+   lies about its length, trickles, or breaks off starts nothing.
+
+Reading it whole costs nothing, since FastAPI does so too before it looks at credentials.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http.problems import ProblemError, problem_response
+from service.http.request_log import request_id_of
+from verifier.protocols import Clock
+
+# No body is near as long, and Python refuses to read a number of thousands of digits.
+_MOST_LENGTH_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """How many bytes a body may have, and how long it may take.
+
+    Attributes
+    ----------
+    by_route
+        Bytes by the template of the path, for example ``/v1/prompts/{prompt_id}/answer``.
+    default_bytes
+        Bytes for every other path, the unknown ones included.
+    arrives_within_s
+        Seconds of real time from the headers to the last byte of the body.
+    """
+
+    by_route: Mapping[str, int] = field(default_factory=dict)
+    default_bytes: int = 64 * 1024
+    arrives_within_s: float = 30.0
+
+
+class _CallerGoneError(Exception):
+    """The connection ended before the body did; there is nobody to answer."""
+
+
+class BodyGate:
+    """Lets through requests whose body is JSON, small enough and there in time."""
+
+    def __init__(self, app: ASGIApp, *, clock: Clock, limits: BodyLimits) -> None:
+        self._app = app
+        self._clock = clock
+        self._limits = limits
+        self._patterns = [(compile_path(path)[0], most) for path, most in limits.by_route.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit a request or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["arrived_at"] = self._clock.now()
+        try:
+            body = await self._admit(scope, receive)
+        except ProblemError as error:
+            # What is left of the body would be taken for the next request: the connection ends.
+            refusal = problem_response(
+                error.problem, request_id=request_id_of(scope), headers={"Connection": "close"}
+            )
+            await refusal(scope, receive, send)
+        except _CallerGoneError:
+            return
+        else:
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+        headers = Headers(scope=scope)
+        most = self._most_bytes(scope["path"])
+        length = _declared_length(headers)
+        if length > most:
+            raise _too_large(most)
+        if length or "transfer-encoding" in headers:
+            _require_json(headers)
+        try:
+            async with asyncio.timeout(self._limits.arrives_within_s):
+                return await _read(receive, most)
+        except TimeoutError:
+            raise ProblemError("request_timeout") from None
+
+    def _most_bytes(self, path: str) -> int:
+        matching = (most for pattern, most in self._patterns if pattern.match(path))
+        return next(matching, self._limits.default_bytes)
+
+
+async def _read(receive: Receive, most: int) -> bytes:
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _CallerGoneError
+        body += message.get("body", b"")
+        if len(body) > most:
+            raise _too_large(most)
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that hands out the body once, then what the connection says."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return receive_again
+
+
+def _declared_length(headers: Headers) -> int:
+    text = headers.get("content-length", "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_LENGTH_DIGITS):
+        raise ProblemError("malformed_request", detail="Content-Length is not a number of bytes")
+    return int(text)
+
+
+def _require_json(headers: Headers) -> None:
+    media_type, _, parameters = headers.get("content-type", "").partition(";")
+    charset = parameters.replace(" ", "").replace('"', "").lower()
+    if media_type.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        raise ProblemError("wrong_content_type")
+    # A few compressed bytes may unfold into gigabytes; nobody needs it for pictures.
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ProblemError("wrong_content_type", detail="a Content-Encoding is not accepted")
+
+
+def _too_large(most: int) -> ProblemError:
+    return ProblemError("body_too_large", detail=f"at most {most} bytes are accepted here")

@@ -1,0 +1,152 @@
+"""Who calls: known by an API key or a learner's token, of which only the digest is looked up."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Connection
+
+from service.application import Application
+from service.credentials import ApiKey, LearnerToken, Role
+from service.http.problems import ProblemError
+from service.sql import api_keys, learner_access
+from service.sql.learner_access import LearnerAccess
+from verifier.errors import UnknownSubjectError
+
+_RATE_WINDOW_S: Final = 60.0
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key of a platform or an officer, or a learner's token of one session.",
+)
+
+
+def _application(request: Request) -> Application:
+    application: Application = request.app.state.application
+    return application
+
+
+ApplicationOf = Annotated[Application, Depends(_application)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls.
+
+    Attributes
+    ----------
+    principal
+        Whose requests these are, for rate limits and repeated requests; no secret.
+    role
+        None for a learner.
+    platform_id
+        The platform itself, or the one at which a learner's session runs; None for officers.
+    access
+        What a learner's token opens; None for API keys.
+    """
+
+    principal: str
+    role: Role | None
+    platform_id: str | None
+    access: LearnerAccess | None = None
+
+    @property
+    def is_officer(self) -> bool:
+        """Whether the values behind a decision may be shown."""
+        return self.role is Role.OFFICER
+
+    @property
+    def own_platform_id(self) -> str:
+        """The platform's id; ``forbidden`` for anybody else."""
+        if self.role is not Role.PLATFORM or self.platform_id is None:
+            raise ProblemError("forbidden", detail="an API key of a platform was wanted")
+        return self.platform_id
+
+
+def caller(
+    application: ApplicationOf,
+    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    """Return who calls.
+
+    1. Something of a known form was shown.
+    2. Its digest is on record and not revoked.
+    3. That caller has not asked too often.
+    """
+    found = None
+    if shown is not None:
+        with application.database.reading() as tx:
+            found = _caller_by_key(tx, shown.credentials) or _learner(tx, shown.credentials)
+    if found is None:
+        raise ProblemError("unauthenticated")
+    require_allowance(
+        application, f"calls:{found.principal}", application.settings.requests_per_minute
+    )
+    return found
+
+
+def require_allowance(application: Application, key: str, per_minute: int) -> None:
+    """Count one request; ``rate_limited`` where there were more than may be."""
+    allowance = application.live.take(key, limit=per_minute, window_s=_RATE_WINDOW_S)
+    if not allowance.allowed:
+        raise ProblemError("rate_limited", retry_after_s=max(1, round(allowance.retry_after_s)))
+
+
+def _caller_by_key(tx: Connection, text: str) -> Caller | None:
+    key = ApiKey.parse(text)
+    principal = None if key is None else api_keys.authenticate(tx, key.digest)
+    if principal is None:
+        return None
+    return Caller(
+        principal=f"key:{principal.key_id}", role=principal.role, platform_id=principal.platform_id
+    )
+
+
+def _learner(tx: Connection, text: str) -> Caller | None:
+    token = LearnerToken.parse(text)
+    access = None if token is None else learner_access.access_of(tx, token.digest)
+    if access is None:
+        return None
+    return Caller(
+        principal=f"session:{access.session_id}",
+        role=None,
+        platform_id=access.platform_id,
+        access=access,
+    )
+
+
+AnyCaller = Annotated[Caller, Depends(caller)]
+
+
+def _platform(found: AnyCaller) -> Caller:
+    if found.role is not Role.PLATFORM:
+        raise ProblemError("forbidden", detail="an API key of a platform was wanted")
+    return found
+
+
+def _officer(found: AnyCaller) -> Caller:
+    if not found.is_officer:
+        raise ProblemError("forbidden", detail="an API key of an officer was wanted")
+    return found
+
+
+def _staff(found: AnyCaller) -> Caller:
+    if found.role is None:
+        raise ProblemError("forbidden", detail="an API key was wanted, not a learner's token")
+    return found
+
+
+PlatformCaller = Annotated[Caller, Depends(_platform)]
+OfficerCaller = Annotated[Caller, Depends(_officer)]
+StaffCaller = Annotated[Caller, Depends(_staff)]
+
+
+def require_session_of(found: Caller, *, session_id: str, platform_id: str) -> None:
+    """Return if the caller may see the session; to anybody else there is no such session."""
+    if found.access is not None:
+        own = found.access.session_id == session_id
+    else:
+        own = found.is_officer or found.platform_id == platform_id
+    if not own:
+        raise UnknownSubjectError("there is no session with that id")

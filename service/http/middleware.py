@@ -1,0 +1,21 @@
+"""What lies around every route, and in which order."""
+
+from fastapi import FastAPI
+
+from service.http.body_limit import BodyGate, BodyLimits
+from service.http.failures import FailureGuard
+from service.http.request_log import RequestLog
+from service.http.response_headers import ResponseHeaders
+from verifier.protocols import Clock
+
+
+def install_middleware(app: FastAPI, *, clock: Clock, limits: BodyLimits) -> None:
+    """Put the layers around the application; the one added last lies outermost.
+
+    RequestLog names the request first, for all others tell or log that name; FailureGuard lies
+    outside of whatever may fail; BodyGate comes last, next to the application it protects.
+    """
+    app.add_middleware(BodyGate, clock=clock, limits=limits)
+    app.add_middleware(FailureGuard)
+    app.add_middleware(ResponseHeaders)
+    app.add_middleware(RequestLog)

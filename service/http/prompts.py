@@ -1,0 +1,165 @@
+"""Prompts and their answers: the endpoint that platforms call during lessons."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+from sqlalchemy import Connection
+
+from pipelines.lesson import AnswerView, PromptView
+from pipelines.lesson_engine import MOST_FRAMES
+from service.application import Application
+from service.http.callers import require_allowance, require_session_of
+from service.http.calls import Calls
+from service.http.problem_responses import problems
+from service.http.problems import ProblemError
+from service.http.values import Base64Bytes, Message, OpaqueId
+from service.sql.lesson_store import SqlLessonReader
+from service.sql.owners import session_of_prompt
+from verifier.answer import ANSWER_TEXT, AnswerReason
+from verifier.errors import UnknownSubjectError
+from verifier.observation import QualityReason
+from verifier.prompt import Judgement
+from verifier.session_state import SessionState
+from verifier.transparency.base64_text import to_base64
+
+_CLAIM_S: Final = 30.0
+
+router = APIRouter(tags=["prompts"])
+
+
+class PromptOut(Message):
+    """A prompt that waits for an answer; nothing in it tells when the next one comes."""
+
+    prompt_id: str
+    nonce: str = Field(description="base64; goes back with the answer. A retry has a fresh one.")
+    kind: str = Field(examples=["silent_capture"])
+    closes_at: datetime
+
+    @classmethod
+    def of(cls, prompt: PromptView) -> "PromptOut":
+        """Show an open prompt."""
+        return cls(
+            prompt_id=prompt.prompt_id,
+            nonce=to_base64(prompt.nonce),
+            kind=prompt.kind,
+            closes_at=prompt.closes_at,
+        )
+
+
+class PromptReply(Message):
+    """The prompt that waits, or null."""
+
+    prompt: PromptOut | None
+
+    @classmethod
+    def of(cls, prompt: PromptView | None) -> "PromptReply":
+        """Show what waits."""
+        return cls(prompt=None if prompt is None else PromptOut.of(prompt))
+
+
+class AnswerIn(Message):
+    """Frames taken in answer to a prompt: JPEG or PNG, up to 1 MiB each and 3 MiB together."""
+
+    nonce: Base64Bytes
+    frames: Annotated[Sequence[Base64Bytes], Field(min_length=1, max_length=MOST_FRAMES)]
+
+
+class AnswerOut(Message):
+    """What platform and learner are told: never a score."""
+
+    answer: Judgement
+    reason: AnswerReason
+    text_zh: str
+    text_en: str
+    quality: Sequence[QualityReason] = Field(description="What to put right in a poor picture.")
+    evidence_id: str = Field(description="Pending until a signed checkpoint holds it.")
+    prompt: PromptOut | None = Field(description="On a retry: what to answer now.")
+
+
+@router.post(
+    "/v1/prompts/{prompt_id}/answer",
+    response_model=AnswerOut,
+    responses=problems(
+        "invalid_input",
+        "unknown_subject",
+        "wrong_nonce",
+        "prompt_already_resolved",
+        "deadline_passed",
+        "answer_in_progress",
+        "body_too_large",
+    ),
+)
+def answer_prompt(prompt_id: OpaqueId, body: AnswerIn, request: Request, call: Calls) -> Response:
+    """Judge the frames sent in answer to one prompt: pass, retry or refer."""
+    application = call.application
+    session_id = _own_session(application, found_by=call, prompt_id=prompt_id)
+    require_allowance(application, f"answers:{session_id}", application.settings.answers_per_minute)
+
+    def render(tx: Connection, view: AnswerView) -> AnswerOut:
+        state = SqlLessonReader(tx).lesson(session_id).state
+        return _answer_out(view, _asked_again(state, prompt_id))
+
+    with _judged_once(application, prompt_id):
+        return call.once(
+            lambda also: application.engine.answer(
+                session_id,
+                prompt_id=prompt_id,
+                nonce=body.nonce,
+                frames=list(body.frames),
+                arrived_at=request.state.arrived_at,
+                also=also,
+            ),
+            render,
+        )
+
+
+def _own_session(application: Application, *, found_by: Calls, prompt_id: str) -> str:
+    with application.database.reading() as tx:
+        of_prompt = session_of_prompt(tx, prompt_id)
+    if of_prompt is None:
+        raise UnknownSubjectError("there is no prompt with that id")
+    session_id, platform_id = of_prompt
+    try:
+        require_session_of(found_by.caller, session_id=session_id, platform_id=platform_id)
+    except UnknownSubjectError:  # the same words as for a prompt that is nobody's
+        raise UnknownSubjectError("there is no prompt with that id") from None
+    if found_by.caller.is_officer:
+        raise ProblemError("forbidden", detail="officers do not answer for learners")
+    return session_id
+
+
+@contextmanager
+def _judged_once(application: Application, prompt_id: str) -> Iterator[None]:
+    """Let one answer to a prompt be judged at a time; SQL decides, this only saves work."""
+    key, owner = f"answer:{prompt_id}", secrets.token_hex(8)
+    if not application.live.claim(key, owner, ttl_s=_CLAIM_S):
+        raise ProblemError("answer_in_progress")
+    try:
+        yield
+    finally:
+        application.live.release(key, owner)
+
+
+def _asked_again(state: SessionState, prompt_id: str) -> PromptOut | None:
+    waiting = state.open_prompt
+    if waiting is None or waiting.prompt_id != prompt_id:
+        return None
+    return PromptOut.of(PromptView.of(waiting))
+
+
+def _answer_out(view: AnswerView, prompt: PromptOut | None) -> AnswerOut:
+    chinese, english = ANSWER_TEXT[view.reason]
+    return AnswerOut(
+        answer=view.judgement,
+        reason=view.reason,
+        text_zh=chinese,
+        text_en=english,
+        quality=view.quality,
+        evidence_id=view.evidence_id,
+        prompt=prompt,
+    )

@@ -1,0 +1,95 @@
+"""Running an app on a socket: in the foreground for `serve`, in a thread for demo and tests."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from verifier.errors import InputError, VerifierError
+
+BACKLOG: Final = 1024
+KEEP_ALIVE_S: Final = 30
+START_WITHIN_S: Final = 30.0
+FINISH_WITHIN_S: Final = 20
+"""Requests in progress may end before the server stops."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound; ``InputError`` if the address is taken or is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With its protocol named, or asyncio would leave Nagle's algorithm on: 40 ms a reply.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return bound
+
+
+def base_url(bound: socket.socket) -> str:
+    """Return the address that a client uses."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: FastAPI, bound: socket.socket) -> None:
+    """Serve until a signal asks to stop."""
+    _server(app).run(sockets=[bound])
+
+
+@contextmanager
+def serve_in_thread(app: FastAPI, bound: socket.socket) -> Iterator[str]:
+    """Serve for as long as the context lasts; gives the address.
+
+    Raises
+    ------
+    VerifierError
+        If the server does not come up.
+    """
+    started = Event()
+    server = _AnnouncingServer(_config(app), started)
+    thread = Thread(target=server.run, kwargs={"sockets": [bound]}, name="http", daemon=True)
+    thread.start()
+    try:
+        if not started.wait(START_WITHIN_S):
+            raise VerifierError(f"the server did not start within {START_WITHIN_S:g} s")
+        yield base_url(bound)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Says when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, started: Event) -> None:
+        super().__init__(config)
+        self._started_event = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started_event.set()
+
+
+def _server(app: FastAPI) -> uvicorn.Server:
+    return uvicorn.Server(_config(app))
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_WITHIN_S,
+        log_config=None,  # the service's own log says what may be said
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+    )

@@ -1,0 +1,283 @@
+"""Sessions: opened and ended by a platform, followed by it and by the learner."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+from sqlalchemy import Connection
+
+from pipelines.lesson import ArchivedAnswer, Lesson, LessonResult
+from pipelines.lesson_engine import LONGEST_LESSON_MINUTES, Also
+from pipelines.lesson_records import told
+from service.application import Application
+from service.consent import require_consent
+from service.credentials import OneTimeCode, issue_learner_token, issue_one_time_code
+from service.http.callers import (
+    AnyCaller,
+    ApplicationOf,
+    Caller,
+    PlatformCaller,
+    require_allowance,
+    require_session_of,
+)
+from service.http.calls import Calls
+from service.http.problem_responses import problems
+from service.http.problems import ProblemError
+from service.http.prompts import PromptReply
+from service.http.values import Message, OpaqueId
+from service.sql import learner_access, registry, training_classes
+from service.sql.lesson_store import SqlLessonReader
+from verifier.assurance import Assurance
+from verifier.enrolment import Anchor
+from verifier.prompt import Judgement
+from verifier.session_state import SessionPhase
+
+CODE_LIVES: Final = timedelta(minutes=10)
+CODES_TRIED_PER_MINUTE: Final = 60
+
+router = APIRouter(tags=["sessions"])
+
+
+class SessionOpening(Message):
+    """A lesson that is about to begin."""
+
+    learner_id: OpaqueId = Field(examples=["5b0e8d1f0c9a4e7d8f2b6a3c1d9e0f42"])
+    class_id: OpaqueId = Field(examples=["cook-2026-03"])
+    planned_minutes: Annotated[
+        float, Field(gt=0, le=LONGEST_LESSON_MINUTES, allow_inf_nan=False, examples=[48])
+    ]
+    assurance: Assurance = Assurance.PLATFORM
+
+
+class SessionOpened(Message):
+    """A session, and the one-time code for which the learner gets a token."""
+
+    session_id: str
+    opened_at: datetime
+    expires_at: datetime
+    assurance: Assurance
+    anchor: Anchor
+    code: str = Field(description="Goes to the learner; exchanged once for a token.")
+    code_expires_at: datetime
+
+
+class CodeShown(Message):
+    """What a learner exchanges."""
+
+    code: str = Field(max_length=200, pattern=r"^[\x21-\x7e]+$")
+
+
+class TokenIssued(Message):
+    """What lets a learner follow and answer one session."""
+
+    token: str
+    session_id: str
+
+
+class PromptCountsOut(Message):
+    """What became of the prompts so far."""
+
+    issued: int
+    answered: int
+    missed: int
+    open: int
+
+
+class EvidenceOut(Message):
+    """One judged answer; a receipt is to be had once it is ``proven``."""
+
+    evidence_id: str
+    at_s: float = Field(description="Seconds from the start of the session.")
+    answer: Judgement
+    reason: str
+    proven: bool = Field(description="Whether a signed checkpoint holds it.")
+
+
+class SessionOut(Message):
+    """A session as platform and learner may know it: never a score."""
+
+    session_id: str
+    learner_id: str
+    class_id: str
+    assurance: Assurance
+    anchor: Anchor
+    phase: SessionPhase
+    planned_minutes: float
+    opened_at: datetime
+    started_at: datetime
+    ended_at: datetime | None
+    prompts: PromptCountsOut
+    decision: Literal["accept", "under_review"] | None = Field(
+        description="null while in progress."
+    )
+    credited_s: float | None = Field(description="Seconds that can be paid; null in progress.")
+    pending_s: float | None = Field(description="Seconds that wait for a person.")
+    evidence: Sequence[EvidenceOut]
+
+    @classmethod
+    def of(cls, lesson: Lesson, *, published_size: int) -> "SessionOut":
+        """Show a lesson."""
+        state, counts = lesson.state, lesson.state.counts
+        account = None if lesson.end is None else lesson.end.account
+        return cls(
+            session_id=state.session_id,
+            learner_id=state.learner_id,
+            class_id=state.class_id,
+            assurance=lesson.assurance,
+            anchor=lesson.anchor,
+            phase=state.phase,
+            planned_minutes=lesson.planned_minutes,
+            opened_at=lesson.header.opened_at,
+            started_at=state.started_at,
+            ended_at=state.ended_at,
+            prompts=PromptCountsOut(
+                issued=counts.issued,
+                answered=counts.answered,
+                missed=counts.missed,
+                open=counts.open,
+            ),
+            decision=None if account is None else told(account.score.decision),
+            credited_s=None if account is None else account.credit.credited_s,
+            pending_s=None if account is None else account.credit.pending_s,
+            evidence=[_evidence(answer, published_size) for answer in lesson.answers],
+        )
+
+
+@router.post(
+    "/v1/sessions",
+    status_code=201,
+    response_model=SessionOpened,
+    responses=problems("invalid_input", "unknown_subject", "consent_missing", "not_available"),
+)
+def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Response:
+    """Open a session; another one of the same learner that is still open is abandoned."""
+    if body.assurance is Assurance.FRAME:
+        raise ProblemError("not_available", detail="sessions in the engine's own frame")
+    application = call.application
+    with application.database.reading() as tx:
+        registry.require_own_learner(
+            tx, platform_id=found.own_platform_id, learner_id=body.learner_id
+        )
+        training_classes.class_of(tx, body.class_id, platform_id=found.own_platform_id)
+        require_consent(tx, body.learner_id)
+
+    def render(tx: Connection, session_id: str) -> SessionOpened:
+        return _opened(application, tx, session_id)
+
+    return call.once(
+        lambda also: application.engine.open(
+            learner_id=body.learner_id,
+            class_id=body.class_id,
+            platform_id=found.own_platform_id,
+            planned_minutes=body.planned_minutes,
+            also=also,
+        ),
+        render,
+        status=201,
+    )
+
+
+@router.post(
+    "/v1/sessions/{session_id}/token",
+    responses=problems("unauthenticated", "rate_limited", "code_spent", "unknown_subject"),
+)
+def redeem_code(session_id: OpaqueId, body: CodeShown, application: ApplicationOf) -> TokenIssued:
+    """Exchange the one-time code for the learner's token; needs no key, works once."""
+    # Per session, so that guessing is slow and nobody else is locked out by it.
+    require_allowance(application, f"codes:{session_id}", CODES_TRIED_PER_MINUTE)
+    code = OneTimeCode.parse(body.code)
+    if code is None:
+        raise ProblemError("unauthenticated")
+    token = issue_learner_token()
+    with application.database.writing() as tx:
+        learner_access.redeem_code(
+            tx,
+            session_id=session_id,
+            code_sha256=code.digest,
+            token_sha256=token.digest,
+            at=application.clock.now(),
+        )
+    return TokenIssued(token=token.text, session_id=session_id)
+
+
+@router.get("/v1/sessions/{session_id}", responses=problems("unknown_subject"))
+def get_session(session_id: OpaqueId, found: AnyCaller, application: ApplicationOf) -> SessionOut:
+    """Return where a session stands, or what it came to."""
+    lesson = require_own(application, found, session_id)
+    return SessionOut.of(lesson, published_size=application.archive.checkpoint.size)
+
+
+@router.get("/v1/sessions/{session_id}/prompt", responses=problems("session_over"))
+def poll(session_id: OpaqueId, found: AnyCaller, application: ApplicationOf) -> PromptReply:
+    """Return the prompt that waits for an answer now, or null; ask every few seconds."""
+    require_own(application, found, session_id)
+    return PromptReply.of(application.engine.poll(session_id))
+
+
+@router.post(
+    "/v1/sessions/{session_id}/end",
+    response_model=PromptReply,
+    responses=problems("not_running", "session_over"),
+)
+def announce_end(session_id: OpaqueId, found: PlatformCaller, call: Calls) -> Response:
+    """Say that the lesson is over; the closing prompt is due at once."""
+    engine = call.application.engine
+    require_own(call.application, found, session_id)
+
+    def act(also: Also[None]) -> None:
+        engine.announce_end(session_id, also=also)
+
+    # The closing prompt is asked for by polling: another prompt may still wait for its answer.
+    return call.once(act, lambda _tx, _none: PromptReply(prompt=None))
+
+
+@router.post("/v1/sessions/{session_id}/close", response_model=SessionOut)
+def close_session(session_id: OpaqueId, found: PlatformCaller, call: Calls) -> Response:
+    """End a session and settle what it is worth; one that has ended is told again."""
+    application = call.application
+    require_own(application, found, session_id)
+
+    def render(tx: Connection, _: LessonResult) -> SessionOut:
+        lesson = SqlLessonReader(tx).lesson(session_id)
+        return SessionOut.of(lesson, published_size=application.archive.checkpoint.size)
+
+    return call.once(lambda also: application.engine.close(session_id, also=also), render)
+
+
+def require_own(application: Application, found: Caller, session_id: str) -> Lesson:
+    """Return a session that the caller may see; ``UnknownSubjectError`` otherwise."""
+    with application.engine.store.reading() as unit:
+        lesson = unit.lesson(session_id)
+    require_session_of(found, session_id=session_id, platform_id=lesson.state.platform_id)
+    return lesson
+
+
+def _opened(application: Application, tx: Connection, session_id: str) -> SessionOpened:
+    """Give out the learner's code in the unit of work that opened the session."""
+    lesson = SqlLessonReader(tx).lesson(session_id)
+    code = issue_one_time_code()
+    expires_at = application.clock.now() + CODE_LIVES
+    learner_access.keep_code(
+        tx, session_id=session_id, code_sha256=code.digest, expires_at=expires_at
+    )
+    return SessionOpened(
+        session_id=session_id,
+        opened_at=lesson.state.started_at,
+        expires_at=lesson.expires_at,
+        assurance=lesson.assurance,
+        anchor=lesson.anchor,
+        code=code.text,
+        code_expires_at=expires_at,
+    )
+
+
+def _evidence(answer: ArchivedAnswer, published_size: int) -> EvidenceOut:
+    return EvidenceOut(
+        evidence_id=answer.evidence_id,
+        at_s=answer.at_s,
+        answer=answer.judgement,
+        reason=answer.reason.value,
+        proven=answer.index < published_size,
+    )

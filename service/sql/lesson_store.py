@@ -1,0 +1,242 @@
+"""Lessons, enrolments and the log's order in SQL; see the ports in `pipelines.lesson_store`.
+
+A unit's ``tx`` is open to whatever else belongs to the same unit of work, such as the reply that
+is repeated for the same request.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, insert, select, update
+
+from pipelines.evidence_store import PreparedEntry
+from pipelines.lesson import Lesson
+from pipelines.lesson_store import StoredEnrolment
+from service.sql import tables
+from service.sql.database import Database
+from service.sql.entry_log import append_entry
+from service.sql.insertion import insert_new
+from service.sql.lesson_rows import attempt_rows, lesson_of, prompt_row, session_row, span_rows
+from verifier.enrolment import Anchor
+from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
+from verifier.prompt import Prompt
+
+_session, _prompt, _attempt = tables.session.c, tables.prompt.c, tables.attempt.c
+
+
+class SqlLessonReader:
+    """Reads lessons and enrolments in one transaction."""
+
+    def __init__(self, tx: Connection) -> None:
+        self.tx = tx
+
+    def lesson(self, session_id: str) -> Lesson:
+        """Return a lesson, in progress or ended; ``UnknownSubjectError`` if there is none."""
+        return self._read(self._chosen(session_id), session_id)
+
+    def enrolment(self, learner_id: str) -> StoredEnrolment:
+        """Return a learner's enrolment; ``UnknownSubjectError`` if there is none."""
+        enrolment = tables.enrolment
+        row = (
+            self.tx.execute(select(enrolment).where(enrolment.c.learner_id == learner_id))
+            .mappings()
+            .one_or_none()
+        )
+        if row is None:
+            raise UnknownSubjectError("this learner is not enrolled")
+        return StoredEnrolment(
+            learner_id=row["learner_id"],
+            contract_id=row["contract_id"],
+            sealed_template=bytes(row["sealed_template"]),
+            anchor=Anchor(row["anchor"]),
+            enrolled_at=row["enrolled_at"],
+            evidence_id=row["evidence_id"],
+            authority_reference=row["authority_reference"],
+        )
+
+    def _chosen(self, session_id: str) -> Select[Any]:
+        return select(tables.session).where(_session.session_id == session_id)
+
+    def _read(self, chosen: Select[Any], session_id: str) -> Lesson:
+        row = self.tx.execute(chosen).mappings().one_or_none()
+        if row is None:
+            raise UnknownSubjectError("there is no session with that id")
+        of_session = _prompt.session_id == session_id
+        prompts = select(tables.prompt).where(of_session).order_by(_prompt.ordinal)
+        attempts = (
+            select(tables.attempt)
+            .join(tables.prompt)
+            .where(of_session)
+            .order_by(_prompt.ordinal, _attempt.ordinal)
+        )
+        span = tables.credit_span
+        spans = select(span).where(span.c.session_id == session_id).order_by(span.c.ordinal)
+        return lesson_of(
+            row,
+            prompts=self.tx.execute(prompts).mappings().all(),
+            attempts=self.tx.execute(attempts).mappings().all(),
+            spans=self.tx.execute(spans).mappings().all(),
+        )
+
+
+class SqlLessonUnit(SqlLessonReader):
+    """One unit of work on lessons; whatever it reads for a change stays locked until its end."""
+
+    def __init__(self, tx: Connection) -> None:
+        super().__init__(tx)
+        self._as_stored: dict[str, Lesson] = {}
+
+    def lesson(self, session_id: str) -> Lesson:
+        """Return a lesson, locked; ``UnknownSubjectError`` if there is none."""
+        # Not against inserts that only refer to it: those of this unit need no second lock.
+        chosen = self._chosen(session_id).with_for_update(key_share=True)
+        lesson = self._read(chosen, session_id)
+        self._as_stored[session_id] = lesson
+        return lesson
+
+    def lock_learner(self, learner_id: str) -> None:
+        """Let no other unit open a session of this learner; ``UnknownSubjectError`` if unknown."""
+        learner = tables.learner.c.learner_id
+        chosen = select(learner).where(learner == learner_id).with_for_update(key_share=True)
+        if self.tx.execute(chosen).one_or_none() is None:
+            raise UnknownSubjectError("there is no learner with that id")
+
+    def unfinished_of(self, learner_id: str) -> Sequence[Lesson]:
+        """Return the learner's lessons that have not ended, locked."""
+        of_learner = (_session.learner_id == learner_id) & _session.ended_at.is_(None)
+        found = select(_session.session_id).where(of_learner).order_by(_session.opened_at)
+        lessons = [self.lesson(session_id) for session_id in self.tx.execute(found).scalars()]
+        # One may have ended while its lock was waited for.
+        return [lesson for lesson in lessons if lesson.state.ended_at is None]
+
+    def session_count(self, learner_id: str, class_id: str) -> int:
+        """Return how many sessions of the learner in the class were ever opened."""
+        held = (_session.learner_id == learner_id) & (_session.class_id == class_id)
+        return self.tx.execute(
+            select(func.count()).select_from(tables.session).where(held)
+        ).scalar_one()
+
+    def add(self, lesson: Lesson) -> None:
+        """Keep a new lesson.
+
+        Raises
+        ------
+        UnknownSubjectError
+            If learner, class or platform are not on record.
+        """
+        self._require_on_record(lesson)
+        self.tx.execute(insert(tables.session).values(session_row(lesson)))
+        self._write_parts(lesson, before=None)
+        self._as_stored[lesson.state.session_id] = lesson
+
+    def save(self, lesson: Lesson) -> None:
+        """Keep a changed lesson and count its version up.
+
+        Raises
+        ------
+        ProtocolError
+            ``session_changed`` if somebody else saved it since it was read.
+        LedgerError
+            If it contradicts what is on record: what was judged, issued or earned stays.
+        """
+        session_id = lesson.state.session_id
+        before = self._as_stored.pop(session_id, None) or self.lesson(session_id)
+        row = session_row(lesson) | {"version": lesson.version + 1}
+        this = (_session.session_id == session_id) & (_session.version == lesson.version)
+        if self.tx.execute(update(tables.session).where(this).values(row)).rowcount != 1:
+            raise ProtocolError("session_changed", "the session changed meanwhile; try again")
+        self._write_parts(lesson, before=before)
+
+    def append(self, entry: PreparedEntry) -> int:
+        """Give a log entry the next place and return it, 0-based and without gaps."""
+        return append_entry(self.tx, entry)
+
+    def store_enrolment(self, enrolment: StoredEnrolment) -> None:
+        """Keep an enrolment over an earlier one; ``UnknownSubjectError`` for an unknown learner."""
+        self.lock_learner(enrolment.learner_id)
+        values = {
+            "contract_id": enrolment.contract_id,
+            "sealed_template": enrolment.sealed_template,
+            "anchor": enrolment.anchor.value,
+            "enrolled_at": enrolment.enrolled_at,
+            "evidence_id": enrolment.evidence_id,
+            "authority_reference": enrolment.authority_reference,
+        }
+        table = tables.enrolment
+        if not insert_new(self.tx, table, learner_id=enrolment.learner_id, **values):
+            own = table.c.learner_id == enrolment.learner_id
+            self.tx.execute(update(table).where(own).values(values))
+
+    def _require_on_record(self, lesson: Lesson) -> None:
+        state = lesson.state
+        for noun, key, wanted in (
+            ("learner", tables.learner.c.learner_id, state.learner_id),
+            ("class", tables.training_class.c.class_id, state.class_id),
+            ("platform", tables.platform.c.platform_id, state.platform_id),
+        ):
+            if self.tx.execute(select(key).where(key == wanted)).one_or_none() is None:
+                raise UnknownSubjectError(f"there is no {noun} with that id")
+
+    def _write_parts(self, lesson: Lesson, *, before: Lesson | None) -> None:
+        """Write what was added to a lesson, and the prompts that changed."""
+        self._write_prompts(lesson, () if before is None else before.state.prompts)
+        judged = _added(attempt_rows(lesson), [] if before is None else attempt_rows(before))
+        earned = _added(span_rows(lesson), [] if before is None else span_rows(before))
+        for table, rows in ((tables.attempt, judged), (tables.credit_span, earned)):
+            if rows:
+                self.tx.execute(insert(table), rows)
+
+    def _write_prompts(self, lesson: Lesson, before: Sequence[Prompt]) -> None:
+        session_id, prompts = lesson.state.session_id, lesson.state.prompts
+        if [p.prompt_id for p in before] != [p.prompt_id for p in prompts[: len(before)]]:
+            raise LedgerError("prompts that were issued are missing from the session")
+        # Changed ones first: of two open prompts nobody could say which one is meant.
+        for ordinal, (was, now) in enumerate(zip(before, prompts, strict=False)):
+            if was != now:
+                row = prompt_row(session_id, ordinal, now)
+                self.tx.execute(
+                    update(tables.prompt).where(_prompt.prompt_id == now.prompt_id).values(row)
+                )
+        issued = [
+            prompt_row(session_id, ordinal, prompt)
+            for ordinal, prompt in enumerate(prompts)
+            if ordinal >= len(before)
+        ]
+        if issued:
+            self.tx.execute(insert(tables.prompt), issued)
+
+
+class SqlLessonStore:
+    """Implements :class:`pipelines.lesson_store.LessonStore`; safe for threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def reading(self) -> Iterator[SqlLessonReader]:
+        """Return a unit that only reads."""
+        with self._database.reading() as tx:
+            yield SqlLessonReader(tx)
+
+    @contextmanager
+    def writing(self) -> Iterator[SqlLessonUnit]:
+        """Return a unit that is committed, durably, when its block ends without an exception."""
+        with self._database.writing() as tx:
+            yield SqlLessonUnit(tx)
+
+    def unfinished(self, *, expired_at: datetime | None = None) -> Sequence[str]:
+        """Return the ids of lessons that have not ended, or only those that expired by then."""
+        found = select(_session.session_id).where(_session.ended_at.is_(None))
+        if expired_at is not None:
+            found = found.where(_session.expires_at <= expired_at)
+        with self._database.reading() as tx:
+            return list(tx.execute(found.order_by(_session.expires_at)).scalars())
+
+
+def _added(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows that are new; ``LedgerError`` if those on record are not the first ones."""
+    if rows[: len(before)] != before:
+        raise LedgerError("what is on record of the session would change")
+    return rows[len(before) :]

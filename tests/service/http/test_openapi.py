@@ -1,0 +1,132 @@
+"""The OpenAPI document: whoever builds a client needs nothing else."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+
+from service.http import classes, eligibility, health, learners, lists, prompts, receipts, sessions
+from service.http.app import openapi_document
+from service.http.problems import PROBLEMS
+from tests.service.http.documented import PROBLEM_TYPE
+
+ROUTERS = (learners, classes, sessions, prompts, receipts, eligibility, lists, health)
+ROUTES = [
+    route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)
+]
+WITH_BODY = [route for route in ROUTES if route.body_field is not None]
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return openapi_document()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
+    summaries = {name: operation.get("summary", "") for name, operation in operations(document)}
+    first_lines = {
+        f"{method} {route.path}": (route.endpoint.__doc__ or "").splitlines()[0]
+        for route in ROUTES
+        for method in route.methods
+    }
+    assert summaries == first_lines
+
+
+def test_every_operation_has_a_name_of_its_own(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(set(names)) == len(names) > 20
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=lambda route: route.name)
+def test_every_body_has_an_example_that_is_valid(route: APIRoute, document: dict[str, Any]) -> None:
+    assert route.body_field is not None
+    body = route.body_field.field_info.annotation
+    schema = TypeAdapter[Any](body).json_schema()
+    TypeAdapter(body).validate_python(example(schema, schema.get("$defs", {})))
+
+
+def example(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
+    """Return the schema's example, made of its fields' where the whole has none."""
+    if "$ref" in schema:
+        schema = {**definitions[schema["$ref"].rpartition("/")[2]], **schema}
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "anyOf" in schema:
+        return example(schema["anyOf"][0], definitions)
+    if "properties" not in schema:
+        pytest.fail(f"no example: {schema.get('title')}")
+    required = set(schema.get("required", ()))
+    return {
+        name: example(field, definitions)
+        for name, field in schema["properties"].items()
+        if name in required or "examples" in field
+    }
+
+
+def test_refusals_have_one_form(document: dict[str, Any]) -> None:
+    """FastAPI's own form of a refused value is never sent, so it must not be promised."""
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) >= 400 and not name.endswith("/v1/health"):
+                assert list(response["content"]) == [PROBLEM_TYPE], f"{name} {status}"
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_problem_shown_is_one_of_the_table(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            for code, shown in (
+                response["content"].get(PROBLEM_TYPE, {}).get("examples", {}).items()
+            ):
+                assert shown["value"]["code"] == code
+                assert str(PROBLEMS[code].status) == status, f"{name} {code}"
+
+
+def test_every_problem_is_documented(document: dict[str, Any]) -> None:
+    """Also those that no route names, since any may give them, or hardly ever."""
+    said = document["components"]["schemas"]["Problem"]["properties"]["code"]["description"]
+    assert set(re.findall(r"\w+", said)) >= set(PROBLEMS)
+
+
+def test_nothing_sets_the_time(document: dict[str, Any]) -> None:
+    """A platform that could move the clock could make hours."""
+    paths_and_names = [
+        *document["paths"],
+        *(operation["operationId"] for _, operation in operations(document)),
+    ]
+    assert [name for name in paths_and_names if re.search("clock|time|advance", name)] == []
+    bodies = json.dumps(
+        [operation.get("requestBody") for _, operation in operations(document)]
+        + [
+            parameter
+            for _, operation in operations(document)
+            for parameter in operation.get("parameters", [])
+        ]
+    )
+    assert not re.search("clock|now|advance", bodies)
+
+
+def test_no_score_is_promised(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    properties = {name for schema in schemas.values() for name in schema.get("properties", {})}
+    assert not [name for name in properties if re.search("score|log10|likelihood", name)]
+
+
+def test_whoever_needs_a_key_is_told(document: dict[str, Any]) -> None:
+    without = {name for name, operation in operations(document) if "security" not in operation}
+    assert without == {
+        "POST /v1/sessions/{session_id}/token",
+        "GET /v1/log/checkpoint",
+        "GET /v1/log/key",
+        "GET /v1/health",
+    }
