@@ -81,6 +81,7 @@ def run_demo(
             order = [cast[i] for i in rng.permutation(len(cast))]
             stage.prepare([scenario.key for scenario in order])
             played = {scenario.key: stage.play(scenario) for scenario in order}
+        write_pictures(folder / "pictures", faces, Webcam(rng))
         yield DemoRun(
             folder=folder,
             archive=application.archive,
@@ -241,6 +242,19 @@ class _Stage:
                 if rule["code"] is not None
             ],
         )
+
+
+def write_pictures(folder: Path, faces: Mapping[str, Path], webcam: Webcam) -> None:
+    """Keep a few pictures of one person, for whoever wants to call the service by hand."""
+    enrolment = scenarios(faces)[0].enrolment
+    if enrolment is None:
+        raise ValueError("a scenario with an enrolment was wanted")
+    folder.mkdir(parents=True)
+    (folder / "reference.jpg").write_bytes(enrolment.reference)
+    live = webcam.film(enrolment.sitter, frames=3)
+    for name, frame in zip(("live-1", "live-2", "answer"), live, strict=True):
+        (folder / f"{name}.jpg").write_bytes(frame)
+    (folder / "empty-room.jpg").write_bytes(webcam.film_room(frames=1)[0])
 
 
 def _admit(application: Application) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from pipelines.clock import SystemClock
@@ -60,11 +60,19 @@ def _app(clock: Clock) -> FastAPI:
         separate_input_output_schemas=False,
     )
     for module in _ROUTERS:
+        _summarise(module.router)
         app.include_router(module.router)
     install_problem_handlers(app)
     install_middleware(app, clock=clock, limits=LIMITS)
     _describe_problems(app)
     return app
+
+
+def _summarise(router: APIRouter) -> None:
+    """Say of each operation what its function's first line says, not its name in other words."""
+    for route in router.routes:
+        if isinstance(route, APIRoute) and route.endpoint.__doc__:
+            route.summary = route.endpoint.__doc__.splitlines()[0]
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -79,7 +87,8 @@ def _describe_problems(app: FastAPI) -> None:
         document = generate()
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         definitions = schema.pop("$defs", {})
-        document["components"]["schemas"].update({**definitions, "Problem": schema})
+        schemas = document["components"]["schemas"]
+        schemas.update({**definitions, "Problem": schema})
         return document
 
     # This is how FastAPI wants a document to be extended.

@@ -191,7 +191,7 @@ def register_learner(body: LearnerRegistration, found: PlatformCaller, call: Cal
             learner_id=done.learner_id, reference=body.reference, registered_at=done.registered_at
         )
 
-    status = 201
+    status = 200 if _is_known(application, platform_id, body.reference) else 201
     return call.once_in_sql(register, render, status=status)
 
 

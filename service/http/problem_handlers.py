@@ -121,6 +121,8 @@ def _problem_of(error: Exception) -> Problem:
         code = error.code if error.code in PROBLEMS else "not_allowed_now"
         return Problem.of(code, detail=str(error))
     code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), "internal")
+    if code == "ledger_unverified" and isinstance(error.__cause__, OSError):
+        code = "storage_unavailable"  # nothing is wrong with what is stored; the disk refused
     return Problem.of(
         code,
         detail=str(error) if isinstance(error, _TOLD) else None,

@@ -65,8 +65,11 @@ class PromptReply(Message):
 class AnswerIn(Message):
     """Frames taken in answer to a prompt: JPEG or PNG, up to 1 MiB each and 3 MiB together."""
 
-    nonce: Base64Bytes
-    frames: Annotated[Sequence[Base64Bytes], Field(min_length=1, max_length=MOST_FRAMES)]
+    nonce: Base64Bytes = Field(examples=["q83vEjRWeJCrze8SNFZ4kA=="])
+    frames: Annotated[
+        Sequence[Base64Bytes],
+        Field(min_length=1, max_length=MOST_FRAMES, examples=[["/9j/4AAQSkZJRg=="]]),
+    ]
 
 
 class AnswerOut(Message):
@@ -91,7 +94,10 @@ class AnswerOut(Message):
         "prompt_already_resolved",
         "deadline_passed",
         "answer_in_progress",
+        "session_over",
         "body_too_large",
+        "idempotency_conflict",
+        "busy",
     ),
 )
 def answer_prompt(prompt_id: OpaqueId, body: AnswerIn, request: Request, call: Calls) -> Response:

@@ -66,7 +66,9 @@ class SessionOpened(Message):
 class CodeShown(Message):
     """What a learner exchanges."""
 
-    code: str = Field(max_length=200, pattern=r"^[\x21-\x7e]+$")
+    code: str = Field(
+        max_length=200, pattern=r"^[\x21-\x7e]+$", examples=["zx_code_aBcDeFgHiJkLmNoPqRsTuV"]
+    )
 
 
 class TokenIssued(Message):
@@ -149,7 +151,9 @@ class SessionOut(Message):
     "/v1/sessions",
     status_code=201,
     response_model=SessionOpened,
-    responses=problems("invalid_input", "unknown_subject", "consent_missing", "not_available"),
+    responses=problems(
+        "unknown_subject", "consent_missing", "not_available", "idempotency_conflict"
+    ),
 )
 def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Response:
     """Open a session; another one of the same learner that is still open is abandoned."""
@@ -209,7 +213,9 @@ def get_session(session_id: OpaqueId, found: AnyCaller, application: Application
     return SessionOut.of(lesson, published_size=application.archive.checkpoint.size)
 
 
-@router.get("/v1/sessions/{session_id}/prompt", responses=problems("session_over"))
+@router.get(
+    "/v1/sessions/{session_id}/prompt", responses=problems("unknown_subject", "session_over")
+)
 def poll(session_id: OpaqueId, found: AnyCaller, application: ApplicationOf) -> PromptReply:
     """Return the prompt that waits for an answer now, or null; ask every few seconds."""
     require_own(application, found, session_id)
@@ -219,7 +225,7 @@ def poll(session_id: OpaqueId, found: AnyCaller, application: ApplicationOf) -> 
 @router.post(
     "/v1/sessions/{session_id}/end",
     response_model=PromptReply,
-    responses=problems("not_running", "session_over"),
+    responses=problems("unknown_subject", "not_running", "session_over", "idempotency_conflict"),
 )
 def announce_end(session_id: OpaqueId, found: PlatformCaller, call: Calls) -> Response:
     """Say that the lesson is over; the closing prompt is due at once."""
@@ -233,7 +239,11 @@ def announce_end(session_id: OpaqueId, found: PlatformCaller, call: Calls) -> Re
     return call.once(act, lambda _tx, _none: PromptReply(prompt=None))
 
 
-@router.post("/v1/sessions/{session_id}/close", response_model=SessionOut)
+@router.post(
+    "/v1/sessions/{session_id}/close",
+    response_model=SessionOut,
+    responses=problems("unknown_subject", "idempotency_conflict"),
+)
 def close_session(session_id: OpaqueId, found: PlatformCaller, call: Calls) -> Response:
     """End a session and settle what it is worth; one that has ended is told again."""
     application = call.application

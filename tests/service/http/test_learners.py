@@ -1,5 +1,6 @@
 """Learners over HTTP: registered, asked, enrolled; whose they are and what is told of them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from tests.pipelines.lesson_stage import (
     OTHER_FACE,
     TWO_PEOPLE,
     UNCLEAR,
+    ColourObserver,
 )
 from tests.service.http.footprint import footprint
 from tests.service.http.refusals import refused, told
 from tests.service.http.service_stage import CONSENT, ServiceStage, faces, picture
+from verifier.enrolment import Refusal, RefusalCode
 from verifier.identity import Identity, check_character
 from verifier.transparency.base64_text import to_base64
 
@@ -173,7 +176,14 @@ class TestConsent:
         assert stage.delete(f"{path}/consent")["consent"] is None
         assert stage.delete(f"{path}/consent")["consent"] is None
 
-    def test_no_face_is_looked_at_without_it(self, stage: ServiceStage) -> None:
+    def test_no_face_is_looked_at_without_it(
+        self, stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def look(*_: object, **__: object) -> None:
+            raise AssertionError("somebody looked")
+
+        monkeypatch.setattr(ColourObserver, "observe", look)
+        monkeypatch.setattr(DemoIdentityAuthority, "confirm", look)
         learner_id = stage.register_learner()
         before = footprint(stage)
         path = f"/v1/learners/{learner_id}/enrolment"
@@ -221,44 +231,39 @@ class TestEnrolling:
         assert stage.enrol(learner_id, by=stage.officer)["anchor"] == "officer"
 
     @pytest.mark.parametrize(
-        ("shown", "outcome", "reason", "which", "quality"),
+        ("shown", "said"),
         [
-            (faces(NOBODY), "retry", "no_face", "reference", []),
-            (faces(TWO_PEOPLE), "retry", "multiple_faces", "reference", []),
-            (faces(BLURRED), "retry", "poor_quality", "reference", ["blurred"]),
-            (faces(live=NOBODY), "retry", "no_face", "live", []),
-            (faces(live=UNCLEAR), "retry", "inconclusive", "live", []),
-            (faces(live=OTHER_FACE), "refer", "not_the_same_person", "live", []),
+            (faces(NOBODY), ("retry", "no_face", "reference", [])),
+            (faces(TWO_PEOPLE), ("retry", "multiple_faces", "reference", [])),
+            (faces(BLURRED), ("retry", "poor_quality", "reference", ["blurred"])),
+            (faces(live=NOBODY), ("retry", "no_face", "live", [])),
+            (faces(live=UNCLEAR), ("retry", "inconclusive", "live", [])),
+            (faces(live=OTHER_FACE), ("refer", "not_the_same_person", "live", [])),
             (
                 {**faces(), "live": [to_base64(picture(LEARNER_FACE))] * 2},
-                "retry",
-                "too_few_live_frames",
-                "live",
-                [],
+                ("retry", "too_few_live_frames", "live", []),
             ),
         ],
     )
     def test_a_refusal_is_a_result_and_keeps_nothing(
-        self,
-        stage: ServiceStage,
-        learner_id: str,
-        shown: dict[str, Any],
-        outcome: str,
-        reason: str,
-        which: str,
-        quality: list[str],
+        self, stage: ServiceStage, learner_id: str, shown: dict[str, Any], said: tuple[Any, ...]
     ) -> None:
         before = footprint(stage)
         key = {"Idempotency-Key": stage.fresh("key")}
         response = stage.call("POST", f"/v1/learners/{learner_id}/enrolment", shown, headers=key)
         assert response.status_code == 200
-        said = response.json()
-        assert said.keys() == {
-            "outcome", "reason", "picture", "quality", "text_zh", "text_en"
-        }  # fmt: skip
-        assert (said["outcome"], said["reason"], said["picture"]) == (outcome, reason, which)
-        assert said["quality"] == quality
+        heard = response.json()
+        assert heard.pop("text_zh")
+        assert heard.pop("text_en")
+        # These and no more: no score.
+        assert heard == dict(zip(("outcome", "reason", "picture", "quality"), said, strict=True))
         assert footprint(stage) == before
+
+    @pytest.mark.parametrize("code", RefusalCode)
+    def test_every_refusal_has_its_words(self, code: RefusalCode) -> None:
+        chinese, english = Refusal(code=code, picture="live").text
+        assert re.search("[\u4e00-\u9fff]", chinese)
+        assert english.isascii()
 
     def test_another_face_is_for_a_person(self, stage: ServiceStage, learner_id: str) -> None:
         stage.enrol(learner_id)

@@ -161,6 +161,11 @@ class TestChecking:
         assert [{"kind": each["kind"], "id": each["id"]} for each in results] == subjects
         assert [n for n, each in enumerate(results) if each["listed"]] == [500, 999]
 
+    def test_a_thousand_of_the_longest_ids(self, stage: ServiceStage) -> None:
+        subjects = [{"kind": "institution", "id": f"{n:064}"} for n in range(1000)]
+        response = stage.call("POST", "/v1/lists/check", {"subjects": subjects})
+        assert response.status_code == 200
+
     @pytest.mark.parametrize("count", [0, 1001])
     def test_none_and_too_many(self, stage: ServiceStage, count: int) -> None:
         subjects = [{"kind": "institution", "id": "school"}] * count

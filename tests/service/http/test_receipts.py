@@ -54,7 +54,9 @@ def test_until_a_checkpoint_holds_it_there_is_none(stage: ServiceStage) -> None:
 def test_an_enrolments_receipt_is_for_the_learners_platforms(stage: ServiceStage) -> None:
     learner_id = stage.register_learner()
     stage.give_consent(learner_id)
+    stage.publish()
     path = f"/v1/receipts/{stage.enrol(learner_id)['evidence_id']}"
+    assert refused(stage.call("GET", path)) == (409, "evidence_pending")  # the very next entry
     stage.publish()
     assert stage.call("GET", path).status_code == 200
     assert stage.call("GET", path, by=stage.officer).status_code == 200
