@@ -16,6 +16,7 @@ import hmac
 import secrets
 from enum import StrEnum
 from pathlib import Path
+from threading import Lock
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -58,6 +59,7 @@ class KeyStore:
         self.folder = folder
         self._wrapping = AESGCM(derive(authority_key, "wrap-data-key"))
         self._locating = derive(authority_key, "locate-learner")
+        self._making = Lock()
 
     def __repr__(self) -> str:
         return "KeyStore()"
@@ -100,8 +102,11 @@ class KeyStore:
             If the key is damaged, or the disk refused.
         """
         locator = self._locator(learner_id, record_class)
-        if not locator.exists():
-            self._create(locator, record_class)
+        # A name that another thread has just made may not be on the disk yet; a key that sealed
+        # something must never be without its name, or it could not be destroyed.
+        with self._making:
+            if not locator.exists():
+                self._create(locator, record_class)
         return self.find(learner_id, record_class)
 
     @as_ledger_error("a data key could not be read")

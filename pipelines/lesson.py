@@ -48,12 +48,14 @@ class AnswerView:
     """What platform and learner are told about an answer: never a score.
 
     ``evidence_id`` names the entry in the log; it is pending until a checkpoint holds it.
+    ``asked_again`` is what to answer now, while retries are left.
     """
 
     judgement: Judgement
     reason: AnswerReason
     quality: tuple[QualityReason, ...]
     evidence_id: str
+    asked_again: PromptView | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +70,6 @@ class ArchivedAnswer:
     reason: AnswerReason
     quality: tuple[QualityReason, ...]
     has_picture: bool
-
-    @property
-    def view(self) -> AnswerView:
-        """What may be told of it."""
-        return AnswerView(
-            judgement=self.judgement,
-            reason=self.reason,
-            quality=self.quality,
-            evidence_id=self.evidence_id,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

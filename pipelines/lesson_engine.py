@@ -202,7 +202,7 @@ class LessonEngine:
             lesson = self._current(session_id)
             answer.begin(lesson)
             checked = self.checker.check(frames, self._enrolled(lesson.state.learner_id).template)
-            return self._keep(session_id, answer, checked, also)
+            return self._keep(lesson, answer, checked, also)
 
     def announce_end(self, session_id: str, *, also: Also[None] = _nothing) -> None:
         """Hear from the platform that the lesson is over; a closing prompt is due at once.
@@ -349,20 +349,21 @@ class LessonEngine:
             return True
 
     def _keep(
-        self, session_id: str, answer: "_Answer", checked: CheckedFrames, also: Also[AnswerView]
+        self, lesson: Lesson, answer: "_Answer", checked: CheckedFrames, also: Also[AnswerView]
     ) -> AnswerView:
         """Make a judged answer true.
 
         The evidence is sealed outside of the unit of work. Where the session changed before the
         unit began, it is sealed anew: the record says where in the session it stands.
         """
+        session_id = lesson.state.session_id
         while True:
-            lesson = self._current(session_id)
             judged = self._judged(lesson, answer, checked)
             with suppress(_StaleError), self._recording(judged.entry) as work:
                 if work.unit.lesson(session_id).version != lesson.version:
                     raise _StaleError
                 return self._save_answer(work, judged, also)
+            lesson = self._current(session_id)
 
     def _judged(self, lesson: Lesson, answer: "_Answer", checked: CheckedFrames) -> JudgedAnswer:
         began = answer.begin(lesson)
@@ -382,13 +383,14 @@ class LessonEngine:
     ) -> AnswerView:
         lesson, state = judged.before, judged.state
         index = work.append(judged.entry)
-        archived = judged.archived(index)
-        after = replace(counted(lesson, index), state=state, answers=(*lesson.answers, archived))
+        after = replace(
+            counted(lesson, index), state=state, answers=(*lesson.answers, judged.archived(index))
+        )
         if state.phase is not lesson.state.phase:  # the opening prompt was passed
             after = skip_until(after, state.offset_s(state.last_event_at))
         work.unit.save(after)
-        also(work.unit, archived.view)
-        return archived.view
+        also(work.unit, judged.view)
+        return judged.view
 
     def _result(self, lesson: Lesson) -> LessonResult:
         if lesson.end is None:

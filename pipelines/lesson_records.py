@@ -11,7 +11,7 @@ from typing import Literal
 
 from pipelines.check import CheckedFrames
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
-from pipelines.lesson import ArchivedAnswer, Lesson
+from pipelines.lesson import AnswerView, ArchivedAnswer, Lesson, PromptView
 from pipelines.recording import Recording
 from verifier.claim import SessionAccount
 from verifier.prompt import Prompt
@@ -56,6 +56,19 @@ class JudgedAnswer:
     prompt_id: str
     checked: CheckedFrames
     entry: PreparedEntry
+
+    @property
+    def view(self) -> AnswerView:
+        """What may be told of it."""
+        prompt = _prompt(self.state, self.prompt_id)
+        judged = self.checked.judged
+        return AnswerView(
+            judgement=judged.judgement,
+            reason=judged.reason,
+            quality=judged.quality,
+            evidence_id=self.entry.evidence_id,
+            asked_again=PromptView.of(prompt) if prompt.is_open else None,
+        )
 
     def archived(self, index: int) -> ArchivedAnswer:
         """Return where it lies once its leaf has its place."""

@@ -21,6 +21,7 @@ LIMITS: Final = BodyLimits(
         # 3 MiB of frames, and a reference of 16 MiB with live frames, in base64.
         "/v1/prompts/{prompt_id}/answer": 5 << 20,
         "/v1/learners/{learner_id}/enrolment": 26 << 20,
+        "/v1/lists/check": 192 << 10,  # a thousand of the longest ids
     },
     # An answer that began in time is waited for this long before its prompt counts as missed.
     arrives_within_s=RECEIVING_S,

@@ -21,7 +21,13 @@ from service.sql.session_index import session_accounts
 from verifier.claim import SETTLEMENT_TEXT, Claim, Settlement, SettlementReason, settle
 from verifier.eligibility import Eligibility, decide
 from verifier.eligibility_facts import EligibilityFacts
-from verifier.eligibility_result import GateCode, GateOutcome, RuleResult, Scalar
+from verifier.eligibility_result import (
+    OUTCOME_TEXT,
+    GateCode,
+    GateOutcome,
+    RuleResult,
+    Scalar,
+)
 from verifier.errors import UnknownSubjectError
 from verifier.list_entry import SubjectKind
 
@@ -170,13 +176,11 @@ def _eligibility(decided: Eligibility, found: Caller) -> EligibilityOut:
 
 
 def _rule(result: RuleResult, found: Caller) -> RuleOut:
-    chinese, english = result.text or (None, None)
+    code, text = result.code, result.text or (None, None)
+    if code is GateCode.BLACK_LIST_PROPOSED and not found.is_officer:
+        code, text = None, OUTCOME_TEXT[result.outcome]  # a proposal must not warn anybody
     told = RuleOut(
-        rule=result.rule,
-        outcome=result.outcome,
-        code=result.code,
-        text_zh=chinese,
-        text_en=english,
+        rule=result.rule, outcome=result.outcome, code=code, text_zh=text[0], text_en=text[1]
     )
     # Platforms are told codes and texts: with the values they could feel their way.
     if found.platform_id is not None and found.access is None:
@@ -187,7 +191,8 @@ def _rule(result: RuleResult, found: Caller) -> RuleOut:
 def _values(result: RuleResult, found: Caller) -> Mapping[str, Scalar]:
     """Return a rule's values; what a list says of others than the learner is for officers."""
     of_others = result.values.get("subject_kind", SubjectKind.LEARNER) != SubjectKind.LEARNER
-    if of_others and not found.is_officer:
+    proposed = result.code is GateCode.BLACK_LIST_PROPOSED
+    if (of_others or proposed) and not found.is_officer:
         return {}
     return result.values
 

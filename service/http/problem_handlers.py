@@ -17,6 +17,7 @@ from service.bounded_observer import BusyError
 from service.http.failures import log_failure
 from service.http.problems import PROBLEMS, FieldProblem, Problem, ProblemError, problem_response
 from service.http.request_log import request_id_of
+from service.http.values import WANTED
 from service.live.live_state import LiveStateUnavailableError
 from service.sql.errors import CommitUncertainError, StorageBusyError, StorageError
 from verifier.errors import (
@@ -136,7 +137,7 @@ def _http_code(status: int) -> str:
 
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
-    own = error["type"] in _OWN_TYPES and not _ECHOING & error.get("ctx", {}).keys()
+    own = error["type"] in {*_OWN_TYPES, WANTED} and not _ECHOING & error.get("ctx", {}).keys()
     wanted = error["msg"] if own else "another form of value"
     return FieldProblem(field=_path(error["loc"]), wanted=wanted)
 

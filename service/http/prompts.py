@@ -11,20 +11,19 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from pipelines.lesson import AnswerView, PromptView
-from pipelines.lesson_engine import MOST_FRAMES
+from pipelines.lesson_engine import MOST_FRAMES, Also
 from service.application import Application
-from service.http.callers import require_allowance, require_session_of
+from service.consent import require_consent
+from service.http.callers import Caller, may_see_session, require_allowance
 from service.http.calls import Calls
 from service.http.problem_responses import problems
 from service.http.problems import ProblemError
 from service.http.values import Base64Bytes, Message, OpaqueId
-from service.sql.lesson_store import SqlLessonReader
-from service.sql.owners import session_of_prompt
+from service.sql.owners import asked_of
 from verifier.answer import ANSWER_TEXT, AnswerReason
 from verifier.errors import UnknownSubjectError
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement
-from verifier.session_state import SessionState
 from verifier.transparency.base64_text import to_base64
 
 _CLAIM_S: Final = 30.0
@@ -83,6 +82,20 @@ class AnswerOut(Message):
     evidence_id: str = Field(description="Pending until a signed checkpoint holds it.")
     prompt: PromptOut | None = Field(description="On a retry: what to answer now.")
 
+    @classmethod
+    def of(cls, view: AnswerView) -> "AnswerOut":
+        """Show a judged answer."""
+        chinese, english = ANSWER_TEXT[view.reason]
+        return cls(
+            answer=view.judgement,
+            reason=view.reason,
+            text_zh=chinese,
+            text_en=english,
+            quality=view.quality,
+            evidence_id=view.evidence_id,
+            prompt=PromptReply.of(view.asked_again).prompt,
+        )
+
 
 @router.post(
     "/v1/prompts/{prompt_id}/answer",
@@ -95,6 +108,7 @@ class AnswerOut(Message):
         "deadline_passed",
         "answer_in_progress",
         "session_over",
+        "consent_missing",
         "body_too_large",
         "idempotency_conflict",
         "busy",
@@ -103,40 +117,46 @@ class AnswerOut(Message):
 def answer_prompt(prompt_id: OpaqueId, body: AnswerIn, request: Request, call: Calls) -> Response:
     """Judge the frames sent in answer to one prompt: pass, retry or refer."""
     application = call.application
-    session_id = _own_session(application, found_by=call, prompt_id=prompt_id)
+    session_id, learner_id = _own_session(application, call.caller, prompt_id)
     require_allowance(application, f"answers:{session_id}", application.settings.answers_per_minute)
 
-    def render(tx: Connection, view: AnswerView) -> AnswerOut:
-        state = SqlLessonReader(tx).lesson(session_id).state
-        return _answer_out(view, _asked_again(state, prompt_id))
-
-    with _judged_once(application, prompt_id):
-        return call.once(
-            lambda also: application.engine.answer(
+    def judge(also: Also[AnswerView]) -> None:
+        with _judged_once(application, prompt_id):
+            application.engine.answer(
                 session_id,
                 prompt_id=prompt_id,
                 nonce=body.nonce,
                 frames=list(body.frames),
                 arrived_at=request.state.arrived_at,
                 also=also,
-            ),
-            render,
-        )
+            )
+
+    def render(tx: Connection, view: AnswerView) -> AnswerOut:
+        # Once more, in the unit of work: it may have been withdrawn while the faces were judged.
+        require_consent(tx, learner_id)
+        return AnswerOut.of(view)
+
+    return call.once(judge, render)
 
 
-def _own_session(application: Application, *, found_by: Calls, prompt_id: str) -> str:
+def _own_session(application: Application, found: Caller, prompt_id: str) -> tuple[str, str]:
+    """Return session and learner of a prompt that the caller may answer.
+
+    Raises
+    ------
+    UnknownSubjectError
+        If it is another's, in the same words as if it were nobody's.
+    ProtocolError
+        ``consent_missing``: no face of the learner's may be looked at.
+    """
     with application.database.reading() as tx:
-        of_prompt = session_of_prompt(tx, prompt_id)
-    if of_prompt is None:
-        raise UnknownSubjectError("there is no prompt with that id")
-    session_id, platform_id = of_prompt
-    try:
-        require_session_of(found_by.caller, session_id=session_id, platform_id=platform_id)
-    except UnknownSubjectError:  # the same words as for a prompt that is nobody's
-        raise UnknownSubjectError("there is no prompt with that id") from None
-    if found_by.caller.is_officer:
-        raise ProblemError("forbidden", detail="officers do not answer for learners")
-    return session_id
+        asked = asked_of(tx, prompt_id)
+        if asked is None or not may_see_session(found, asked.session_id, asked.platform_id):
+            raise UnknownSubjectError("there is no prompt with that id")
+        if found.is_officer:
+            raise ProblemError("forbidden", detail="officers do not answer for learners")
+        require_consent(tx, asked.learner_id)
+    return asked.session_id, asked.learner_id
 
 
 @contextmanager
@@ -149,23 +169,3 @@ def _judged_once(application: Application, prompt_id: str) -> Iterator[None]:
         yield
     finally:
         application.live.release(key, owner)
-
-
-def _asked_again(state: SessionState, prompt_id: str) -> PromptOut | None:
-    waiting = state.open_prompt
-    if waiting is None or waiting.prompt_id != prompt_id:
-        return None
-    return PromptOut.of(PromptView.of(waiting))
-
-
-def _answer_out(view: AnswerView, prompt: PromptOut | None) -> AnswerOut:
-    chinese, english = ANSWER_TEXT[view.reason]
-    return AnswerOut(
-        answer=view.judgement,
-        reason=view.reason,
-        text_zh=chinese,
-        text_en=english,
-        quality=view.quality,
-        evidence_id=view.evidence_id,
-        prompt=prompt,
-    )

@@ -19,8 +19,8 @@ from service.http.callers import (
     ApplicationOf,
     Caller,
     PlatformCaller,
+    may_see_session,
     require_allowance,
-    require_session_of,
 )
 from service.http.calls import Calls
 from service.http.problem_responses import problems
@@ -31,6 +31,7 @@ from service.sql import learner_access, registry, training_classes
 from service.sql.lesson_store import SqlLessonReader
 from verifier.assurance import Assurance
 from verifier.enrolment import Anchor
+from verifier.errors import UnknownSubjectError
 from verifier.prompt import Judgement
 from verifier.session_state import SessionPhase
 
@@ -159,28 +160,29 @@ def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Re
     """Open a session; another one of the same learner that is still open is abandoned."""
     if body.assurance is Assurance.FRAME:
         raise ProblemError("not_available", detail="sessions in the engine's own frame")
-    application = call.application
-    with application.database.reading() as tx:
-        registry.require_own_learner(
-            tx, platform_id=found.own_platform_id, learner_id=body.learner_id
-        )
-        training_classes.class_of(tx, body.class_id, platform_id=found.own_platform_id)
+    application, platform_id = call.application, found.own_platform_id
+
+    def require_all(tx: Connection) -> None:
+        registry.require_own_learner(tx, platform_id=platform_id, learner_id=body.learner_id)
+        training_classes.class_of(tx, body.class_id, platform_id=platform_id)
         require_consent(tx, body.learner_id)
 
-    def render(tx: Connection, session_id: str) -> SessionOpened:
-        return _opened(application, tx, session_id)
-
-    return call.once(
-        lambda also: application.engine.open(
+    def act(also: Also[str]) -> None:
+        with application.database.reading() as tx:
+            require_all(tx)
+        application.engine.open(
             learner_id=body.learner_id,
             class_id=body.class_id,
-            platform_id=found.own_platform_id,
+            platform_id=platform_id,
             planned_minutes=body.planned_minutes,
             also=also,
-        ),
-        render,
-        status=201,
-    )
+        )
+
+    def render(tx: Connection, session_id: str) -> SessionOpened:
+        require_all(tx)  # consent may have been withdrawn meanwhile
+        return _opened(application, tx, session_id)
+
+    return call.once(act, render, status=201)
 
 
 @router.post(
@@ -260,7 +262,8 @@ def require_own(application: Application, found: Caller, session_id: str) -> Les
     """Return a session that the caller may see; ``UnknownSubjectError`` otherwise."""
     with application.engine.store.reading() as unit:
         lesson = unit.lesson(session_id)
-    require_session_of(found, session_id=session_id, platform_id=lesson.state.platform_id)
+    if not may_see_session(found, session_id, lesson.state.platform_id):
+        raise UnknownSubjectError("there is no session with that id")
     return lesson
 
 

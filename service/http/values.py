@@ -4,11 +4,14 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from verifier.errors import InputError
+from verifier.errors import InvalidRecordError
 from verifier.transparency.base64_text import from_base64
 
 LONGEST_REFERENCE: Final = 128
+WANTED: Final = "zhenxue_wanted"
+"""Type of errors whose message is our own and repeats nothing that was sent."""
 
 
 class Message(BaseModel):
@@ -18,15 +21,17 @@ class Message(BaseModel):
 
 
 def _bytes_of(value: object) -> bytes:
-    if not isinstance(value, str):
-        raise InputError("base64 text was wanted")
-    return from_base64(value)
+    try:
+        return from_base64(value if isinstance(value, str) else "!")
+    except InvalidRecordError:
+        raise PydanticCustomError(WANTED, "standard base64 with padding was wanted") from None
 
 
 def _printable(value: str) -> str:
     # NUL and its like are refused by databases and mislead whoever reads a list.
     if not value.isprintable() or value != value.strip():
-        raise InputError("printable text without blanks at its ends was wanted")
+        message = "printable text without blanks at its ends was wanted"
+        raise PydanticCustomError(WANTED, message)
     return value
 
 

@@ -115,8 +115,13 @@ def give_consent(
 
 def withdraw_consent(tx: Connection, *, learner_id: str, purpose: str, at: datetime) -> int:
     """End every consent of the learner to a purpose, whoever recorded it; return how many."""
-    ended = update(consent).where(_in_force(learner_id, purpose)).values(withdrawn_at=at)
-    return tx.execute(ended).rowcount
+    standing = select(consent).where(_in_force(learner_id, purpose)).with_for_update()
+    rows = tx.execute(standing).all()
+    for row in rows:
+        # Never before it was given, though the moment was taken before this lock.
+        ended = {"withdrawn_at": max(at, row.given_at)}
+        tx.execute(update(consent).where(consent.c.consent_id == row.consent_id).values(ended))
+    return len(rows)
 
 
 def consents(tx: Connection, *, learner_id: str, purpose: str) -> tuple[ConsentFact, ...]:

@@ -70,7 +70,7 @@ def approve_class(
     if row.withdrawn_at is not None:
         raise ProtocolError("class_withdrawn", "the class was withdrawn")
     if row.approved_at is None:
-        _change(tx, class_id, approved_at=at, approved_by=approved_by)
+        _change(tx, class_id, approved_at=max(at, row.applied_at), approved_by=approved_by)
     return class_of(tx, class_id)
 
 
@@ -78,8 +78,10 @@ def withdraw_class(
     tx: Connection, *, class_id: str, at: datetime, platform_id: str | None = None
 ) -> TrainingClass:
     """Withdraw a class, for a platform its own only; the first withdrawal's time stays."""
-    if _locked(tx, class_id, platform_id=platform_id).withdrawn_at is None:
-        _change(tx, class_id, withdrawn_at=at)
+    row = _locked(tx, class_id, platform_id=platform_id)
+    if row.withdrawn_at is None:
+        # Never before what it withdraws, though the moment was taken before this lock.
+        _change(tx, class_id, withdrawn_at=max(at, row.applied_at, row.approved_at or at))
     return class_of(tx, class_id)
 
 
@@ -107,7 +109,14 @@ def add_to_roster(
     before = roster_fact(tx, class_id=class_id, learner_id=learner_id)
     if before is not None and before.removed_at is None:
         return before
-    insert_new(tx, roster_entry, class_id=class_id, learner_id=learner_id, added_at=at)
+    if before is not None and before.removed_at is not None:
+        # Not before it was taken off, though the moment was taken before this lock.
+        at = max(at, before.removed_at)
+    row = {"class_id": class_id, "learner_id": learner_id, "added_at": at}
+    if not insert_new(tx, roster_entry, **row):
+        # Put on, taken off and put on again in one instant: as if it had stayed on.
+        same = [roster_entry.c[name] == value for name, value in row.items()]
+        tx.execute(update(roster_entry).where(*same).values(removed_at=None))
     return RosterFact(added_at=at, removed_at=None)
 
 
@@ -116,11 +125,13 @@ def remove_from_roster(
 ) -> None:
     """Take a learner off the roster; ``UnknownSubjectError`` if they are not on it."""
     _locked(tx, class_id, platform_id=platform_id)
-    row = roster_entry.c
-    standing = (row.class_id == class_id) & (row.learner_id == learner_id)
-    off = update(roster_entry).where(standing & row.removed_at.is_(None)).values(removed_at=at)
-    if tx.execute(off).rowcount == 0:
+    standing = roster_fact(tx, class_id=class_id, learner_id=learner_id)
+    if standing is None or standing.removed_at is not None:
         raise UnknownSubjectError("this learner is not on the roster")
+    row = roster_entry.c
+    this = (row.class_id == class_id) & (row.learner_id == learner_id) & row.removed_at.is_(None)
+    removed_at = max(at, standing.added_at)
+    tx.execute(update(roster_entry).where(this).values(removed_at=removed_at))
 
 
 def roster_fact(tx: Connection, *, class_id: str, learner_id: str) -> RosterFact | None:

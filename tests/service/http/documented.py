@@ -13,6 +13,7 @@ ANYWHERE = frozenset(
         "malformed_body",
         "malformed_request",
         "request_timeout",
+        "body_too_large",
         "wrong_content_type",
         "not_acceptable",
         "method_not_allowed",

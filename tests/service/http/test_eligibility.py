@@ -154,6 +154,19 @@ class TestLists:
         propose(stage, learner_id, "learner")
         assert "BLACK_LIST_PROPOSED" in codes(gate(stage, learner_id, class_id, by=stage.officer))
 
+    def test_nobody_is_warned_by_a_proposal(self, stage: ServiceStage) -> None:
+        """Only that a person has to look is told to those whom it may be about."""
+        learner_id, class_id = stage.prepare()
+        token = stage.token(stage.open_session(learner_id, class_id))
+        propose(stage, learner_id, "learner")
+        for by in (stage.platform, token):
+            shown = stage.call("GET", path(learner_id, class_id), by=by)
+            rule = next(r for r in shown.json()["rules"] if r["rule"].startswith("not_black"))
+            assert (rule["outcome"], rule["code"]) == ("refer", None)
+            assert rule.get("values", {}) == {}
+            assert "PROPOSED" not in shown.text
+            assert "proxy_attendance" not in shown.text
+
 
 class TestWhose:
     def test_anothers_learner_or_class_is_told_as_nobodys(

@@ -311,7 +311,7 @@ class TestEnrolling:
         [
             ({"reference": to_base64(b"no picture")}, "unreadable_image"),
             ({"live": [to_base64(b"no picture")] * 2}, "unreadable_image"),
-            ({"reference": "no base64!"}, "invalid_record"),
+            ({"reference": "no base64!"}, "invalid_input"),
             ({"reference": None}, "invalid_input"),
             ({"live": []}, "invalid_input"),
             ({"live": [to_base64(picture(LEARNER_FACE))]}, "invalid_input"),

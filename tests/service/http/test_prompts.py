@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from pipelines import evidence_store
+from pipelines.check import FrameChecker
 from service.bounded_observer import BusyError
 from service.sql import tables
 from tests.pipelines.lesson_stage import BLURRED, LEARNER_FACE, NOBODY, NOT_A_PICTURE, OTHER_FACE
@@ -144,6 +145,36 @@ class TestRefusals:
         prompt = stage.prompt(session_id)
         assert refused(prompt, reply(prompt), by=key) == (401, "unauthenticated")
 
+    def test_after_consent_was_withdrawn(self, own_stage: ServiceStage) -> None:
+        """No face of theirs is looked at any more, not even one that is sent."""
+        stage = own_stage
+        learner_id, class_id = stage.prepare()
+        prompt = stage.prompt(stage.open_session(learner_id, class_id)["session_id"])
+        stage.delete(f"/v1/learners/{learner_id}/consent")
+        before = footprint(stage)
+        response = stage.call("POST", answer_path(prompt), reply(prompt))
+        assert (response.status_code, response.json()["code"]) == (409, "consent_missing")
+        assert footprint(stage) == before
+
+    def test_while_consent_is_withdrawn(
+        self, own_stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stage = own_stage
+        learner_id, class_id = stage.prepare()
+        prompt = stage.prompt(stage.open_session(learner_id, class_id)["session_id"])
+        before = footprint(stage)
+        check = FrameChecker.check
+
+        def withdraw_and_check(*args: Any) -> Any:
+            stage.delete(f"/v1/learners/{learner_id}/consent")
+            return check(*args)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(FrameChecker, "check", withdraw_and_check)
+            response = stage.call("POST", answer_path(prompt), reply(prompt))
+        assert (response.status_code, response.json()["code"]) == (409, "consent_missing")
+        assert footprint(stage) == before
+
     def test_twice(
         self, stage: ServiceStage, session_id: str, refused: Callable[..., tuple[int, str]]
     ) -> None:
@@ -171,11 +202,11 @@ class TestRefusals:
             ({"frames": []}, "body.frames"),
             ({"frames": ["AAAA"] * 25}, "body.frames"),
             ({"frames": "AAAA"}, "body.frames"),
-            ({"frames": ["not base64!"]}, None),
-            ({"frames": [None]}, None),
-            ({"nonce": "AA"}, None),
-            ({"nonce": 7}, None),
-            ({"nonce": "\ud800"}, None),
+            ({"frames": ["not base64!"]}, "body.frames.0"),
+            ({"frames": [None]}, "body.frames.0"),
+            ({"nonce": "AA"}, "body.nonce"),
+            ({"nonce": 7}, "body.nonce"),
+            ({"nonce": "\ud800"}, "body.nonce"),
         ],
     )
     def test_with_a_body_that_breaks_the_format(
@@ -183,7 +214,7 @@ class TestRefusals:
         stage: ServiceStage,
         session_id: str,
         change: dict[str, Any],
-        field: str | None,
+        field: str,
     ) -> None:
         prompt = stage.prompt(session_id)
         before = footprint(stage)
@@ -191,8 +222,7 @@ class TestRefusals:
         response = send_raw(stage, prompt, body.encode("ascii"))
         assert response.status_code == 422
         assert footprint(stage) == before
-        if field is not None:
-            assert field in [error["field"] for error in response.json()["errors"]]
+        assert field in [error["field"] for error in response.json()["errors"]]
 
     def test_of_another_content_type(self, stage: ServiceStage, session_id: str) -> None:
         prompt = stage.prompt(session_id)

@@ -16,7 +16,7 @@ from service.sql.database import Database
 from service.sql.entry_log import SqlEntrySource
 from service.sql.gate_facts import eligibility_facts
 from service.sql.lesson_store import SqlLessonStore
-from service.sql.owners import session_of_prompt
+from service.sql.owners import Asked, asked_of
 from service.sql.session_index import (
     owner_of_session,
     place_of_evidence,
@@ -118,8 +118,9 @@ def test_evidence_is_found_by_its_id_and_belongs_to_its_session(
         assert (place.learner_id, place.platform_id) == (LEARNER, PLATFORM)
         found = select(log_entry.c.leaf_hash).where(log_entry.c.log_index == place.index)
         assert bytes(tx.execute(found).scalar_one()).hex() == answer.evidence_id
-        assert session_of_prompt(tx, prompt.prompt_id) == (session_id, PLATFORM)
-        assert session_of_prompt(tx, session_id) is None
+        asked = Asked(session_id=session_id, learner_id=LEARNER, platform_id=PLATFORM)
+        assert asked_of(tx, prompt.prompt_id) == asked
+        assert asked_of(tx, session_id) is None
         assert owner_of_session(tx, session_id).platform_id == PLATFORM
         for ask, unknown in (
             (owner_of_session, prompt.prompt_id),
