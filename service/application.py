@@ -6,6 +6,7 @@ Routes and commands take an application; nothing here knows HTTP.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from pipelines.archive import Archive
@@ -25,6 +26,7 @@ from service.live.live_state import LiveState
 from service.settings import IdentityAuthorityName, Settings
 from service.sql.database import Database, load_or_create_database_key
 from service.sql.entry_log import SqlEntrySource
+from service.sql.idempotency import forget_before
 from service.sql.lesson_store import SqlLessonStore
 from verifier.comparison import Calibration
 from verifier.errors import InputError
@@ -33,7 +35,9 @@ from verifier.protocols import Clock, FaceObserver
 
 PUBLISH_EVERY_S: Final = 0.5
 """A receipt is there after at most this and the time to sign: well below the 5 s promised."""
-SWEEP_EVERY_S: Final = 5.0
+SWEEP_EVERY_S: Final = 30.0
+REPLIES_KEPT: Final = timedelta(days=7)
+"""Who repeats a request does so within days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +123,15 @@ def open_application(
                 evidence=archive.evidence,
                 clock=clock,
             )
+
+            def sweep() -> None:
+                engine.abandon_expired()
+                with database.writing() as tx:
+                    forget_before(tx, clock.now() - REPLIES_KEPT)
+
             with (
                 Repeatedly("publishing", archive.publish, PUBLISH_EVERY_S) as publishing,
-                Repeatedly("sweeping", engine.abandon_expired, SWEEP_EVERY_S) as sweeping,
+                Repeatedly("sweeping", sweep, SWEEP_EVERY_S) as sweeping,
             ):
                 yield Application(
                     settings=settings,

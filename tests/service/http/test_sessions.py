@@ -221,3 +221,18 @@ def test_nothing_told_by_polling_is_about_the_future(stage: ServiceStage, opened
     first = stage.call("GET", path).content
     stage.clock.advance(1)
     assert first == stage.call("GET", path).content == b'{"prompt":null}'
+
+
+def test_replies_are_forgotten_after_a_week(own_stage: ServiceStage) -> None:
+    """And not before: whoever lost a connection may ask again for days."""
+    stage = own_stage
+    learner_id, class_id = stage.prepare()
+    body = {"learner_id": learner_id, "class_id": class_id, "planned_minutes": 12}
+    key = {"Idempotency-Key": "once"}
+    first = stage.call("POST", "/v1/sessions", body, headers=key).content
+    stage.clock.advance(6 * 24 * 3600)
+    stage.application.sweeping.act()
+    assert stage.call("POST", "/v1/sessions", body, headers=key).content == first
+    stage.clock.advance(2 * 24 * 3600)
+    stage.application.sweeping.act()
+    assert stage.call("POST", "/v1/sessions", body, headers=key).content != first
