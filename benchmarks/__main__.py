@@ -6,12 +6,11 @@ of several people, which are not part of the project: ``--faces`` names a folder
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from benchmarks.machine import machine
 
 RESEARCH_FACES = Path(__file__).resolve().parent.parent.parent / "shared/data/faces/lfw5"
 
@@ -23,9 +22,9 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, default=RESEARCH_FACES)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    machine = _machine()
-    (options.out / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
-    print(f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}\n")
+    ran_on = machine()
+    (options.out / "machine.json").write_text(json.dumps(ran_on, indent=1) + "\n")
+    print(f"{ran_on['processor']}, {ran_on['cores']} cores; Python {ran_on['python']}\n")
     _run("frame_speed", options.out)
     if options.faces.is_dir():
         _run("lfw_pairs", options.out, "--folder", str(options.faces))
@@ -33,6 +32,7 @@ def main() -> None:
     else:
         print(f"accuracy: not measured, {options.faces} is not a folder\n")
     _run("decisions", options.out)
+    _run("verify_call", options.out)
     _run("install_cost", options.out)
 
 
@@ -43,15 +43,6 @@ def _run(name: str, out: Path, *arguments: str) -> None:
         [*command, "--json", str(out / f"{name}.json")], check=True
     )
     print(flush=True)
-
-
-def _machine() -> dict[str, Any]:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), model)
-    return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 if __name__ == "__main__":
