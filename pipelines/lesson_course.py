@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from itertools import islice
 from typing import Final
 
 from pipelines.judging import Judging
@@ -18,13 +19,15 @@ from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
 from verifier.credit import credit
 from verifier.policy import Policy
-from verifier.prompt import Prompt, PromptKind, PromptOrigin
+from verifier.prompt import Prompt, PromptKind, PromptOrigin, PromptStatus
 from verifier.protocols import Clock
 from verifier.schedule import PlannedPrompt
 from verifier.session_score import score_session
-from verifier.session_state import SessionPhase
+from verifier.session_state import SessionPhase, SessionState
 
 NONCE_BYTES: Final = 16
+BATCH: Final = 32
+"""Scheduled prompts that one unit of work catches up with."""
 RECEIVING_S: Final = 15
 """An answer that began to arrive in time may take this long to arrive before it is missed."""
 
@@ -45,7 +48,9 @@ class LessonCourse:
 
     def has_work(self, lesson: Lesson) -> bool:
         """Say whether anything fell due, or an opening prompt is wanted."""
-        return _waits_to_open(lesson) or self._next_act(lesson, self.now(lesson)) is not None
+        if _waits_to_open(lesson):
+            return True
+        return self._next_act(lesson, lesson.planned, self.now(lesson)) is not None
 
     def catch_up(self, work: Recording, lesson: Lesson) -> tuple[Lesson, datetime]:
         """Let happen what fell due, each at its own time; return the moment it is now.
@@ -54,9 +59,31 @@ class LessonCourse:
         could be past the next one.
         """
         now = self.now(lesson)
-        while (act := self._next_act(lesson, now)) is not None:
-            lesson = self._do(work, lesson, act)
-        return lesson, now
+        return self._catch_up(work, lesson, now), now
+
+    def _catch_up(self, work: Recording, lesson: Lesson, until: datetime) -> Lesson:
+        upcoming = lesson.due_from(lesson.next_planned)
+        planned = next(upcoming)
+        while (act := self._next_act(lesson, planned, until)) is not None:
+            lesson = self._do(work, lesson, act, planned)
+            if act is Act.ASK_SCHEDULED:
+                planned = next(upcoming)
+        return lesson
+
+    def catch_up_some(self, work: Recording, lesson: Lesson) -> Lesson:
+        """Let happen the first few things that fell due: long absences are caught up in steps."""
+        until = min(self.now(lesson), self._step_end(lesson))
+        return self._catch_up(work, lesson, until)
+
+    def is_far_behind(self, lesson: Lesson) -> bool:
+        """Say whether more fell due than one unit of work should hold."""
+        running = lesson.state.phase is SessionPhase.RUNNING
+        return running and self._step_end(lesson) < self.now(lesson)
+
+    def _step_end(self, lesson: Lesson) -> datetime:
+        """Return when the last prompt is due that a single step may issue."""
+        *_, last = islice(lesson.due_from(lesson.next_planned), BATCH)
+        return lesson.state.started_at + timedelta(seconds=last.offset_s)
 
     def ask_opening(self, work: Recording, lesson: Lesson) -> Lesson:
         """Issue the opening prompt where none is open, and again when it was missed."""
@@ -74,8 +101,8 @@ class LessonCourse:
         if lesson.checkpoint is not None:
             lesson, now = self.catch_up(work, lesson)
         if lesson.state.phase is SessionPhase.RUNNING and lesson.state.open_prompt is None:
-            lesson = replace(lesson, state=acts.announce_end(lesson.state, at=now))
-            lesson = self._do(work, lesson, Act.ASK_CLOSING)
+            ending = replace(lesson, state=acts.announce_end(lesson.state, at=now))
+            lesson = self._issue(work, ending, PromptOrigin.CLOSING, at=now)
         state = lesson.state
         resolved = state.closing_asked and state.open_prompt is None
         end = acts.close if resolved else acts.abandon
@@ -90,7 +117,7 @@ class LessonCourse:
             model=self.model,
         )
 
-    def _next_act(self, lesson: Lesson, now: datetime) -> "Act | None":
+    def _next_act(self, lesson: Lesson, planned: PlannedPrompt, now: datetime) -> "Act | None":
         """Return what fell due by ``now`` and has to happen next, if anything.
 
         An open prompt comes first, then the closing one, once, then the next of the schedule.
@@ -98,9 +125,10 @@ class LessonCourse:
         state = lesson.state
         if state.open_prompt is not None:
             return Act.MISS if self._is_missed(state.open_prompt, lesson, now) else None
-        if state.phase is SessionPhase.ENDING and not state.closing_asked:
-            return Act.ASK_CLOSING
-        due = state.phase is SessionPhase.RUNNING and _due_at(lesson) <= now
+        if state.phase is SessionPhase.ENDING:
+            waits = not state.closing_asked and _free_at(state) <= now
+            return Act.ASK_CLOSING if waits else None
+        due = state.phase is SessionPhase.RUNNING and _due_at(state, planned) <= now
         return Act.ASK_SCHEDULED if due else None
 
     def _is_missed(self, prompt: Prompt, lesson: Lesson, now: datetime) -> bool:
@@ -110,13 +138,13 @@ class LessonCourse:
         slack = timedelta(seconds=RECEIVING_S)
         return now > prompt.closes_at + slack and not self.judging.goes_on(prompt.prompt_id)
 
-    def _do(self, work: Recording, lesson: Lesson, act: "Act") -> Lesson:
+    def _do(self, work: Recording, lesson: Lesson, act: "Act", planned: PlannedPrompt) -> Lesson:
         """Do what fell due, at its own time."""
         state = lesson.state
         if act is Act.ASK_CLOSING:
-            return self._issue(work, lesson, PromptOrigin.CLOSING, at=state.last_event_at)
+            return self._issue(work, lesson, PromptOrigin.CLOSING, at=_free_at(state))
         if act is Act.ASK_SCHEDULED:
-            at, planned = _due_at(lesson), lesson.planned
+            at = _due_at(state, planned)
             lesson = replace(lesson, next_planned=planned.index + 1)
             return self._issue(work, lesson, PromptOrigin.SCHEDULED, at=at, planned=planned)
         return self._miss(work, lesson)
@@ -168,7 +196,7 @@ class LessonCourse:
                 rules=self.policy.credit,
             ),
         )
-        lesson = self.records.closed(work, lesson, account)
+        lesson = self.records.closed(work, lesson, account, self.policy)
         lesson = replace(lesson, end=LessonEnd(account=account, closed_index=lesson.last_index))
         work.unit.save(lesson)
         return lesson
@@ -182,12 +210,24 @@ class Act(Enum):
     ASK_SCHEDULED = auto()
 
 
-def _due_at(lesson: Lesson) -> datetime:
-    """Return when the next scheduled prompt goes out if none is open."""
-    state = lesson.state
-    planned_at = state.started_at + timedelta(seconds=lesson.planned.offset_s)
+def _due_at(state: SessionState, planned: PlannedPrompt) -> datetime:
+    """Return when a scheduled prompt goes out if none is open."""
+    planned_at = state.started_at + timedelta(seconds=planned.offset_s)
     # One prompt at a time: what fell due while another was open follows it at once.
-    return max(planned_at, state.last_event_at)
+    return max(planned_at, _free_at(state))
+
+
+def _free_at(state: SessionState) -> datetime:
+    """Return from when a prompt may go out, if none is open.
+
+    One whose time ran out was still waited for; nobody could have been shown another meanwhile.
+    """
+    last = state.prompts[-1] if state.prompts else None
+    if last is None or last.resolved_at is None or last.status is not PromptStatus.MISSED:
+        return state.last_event_at
+    if last.resolved_at < last.closes_at:  # too many inconclusive answers: nothing was waited for
+        return state.last_event_at
+    return max(state.last_event_at, last.resolved_at + timedelta(seconds=RECEIVING_S))
 
 
 def _waits_to_open(lesson: Lesson) -> bool:

@@ -88,16 +88,25 @@ class LessonEngine:
         platform_id: str,
         planned_minutes: float,
         assurance: Assurance = Assurance.PLATFORM,
+        require: Callable[[LessonUnit], None] = lambda _unit: None,
         also: Also[str] = _nothing,
     ) -> str:
         """Open a session and return its id.
 
-        1. The learner is enrolled under the contract in use.
+        1. The learner is enrolled under the contract in use, and the log can be signed.
         2. A session of the same learner that is still open is abandoned: nobody attends two
            lessons at once, and a platform that crashed must not lock its learners out.
         3. A fresh secret is committed to, bound to everything the session is.
         4. The commitment is in the log, under a signed checkpoint.
         5. Only then does the schedule follow, from secret and checkpoint.
+
+        Parameters
+        ----------
+        require
+            Raises where no session may be opened after all, in the unit of work that would do so,
+            with the learner locked and nothing changed yet.
+        also
+            What else belongs to the unit of work that lets the session begin.
 
         Raises
         ------
@@ -115,6 +124,7 @@ class LessonEngine:
         _require_ids(learner_id, class_id=class_id, platform_id=platform_id)
         _require_minutes(planned_minutes)
         enrolled = self._enrolled(learner_id)
+        self.archive.publish()  # a log that cannot be signed must not cost a running lesson
         header = ScheduleHeader(
             session_id=secrets.token_hex(16),
             learner_id=learner_id,
@@ -124,7 +134,7 @@ class LessonEngine:
             parameters=ScheduleParameters.of(self.policy.prompts),
             opened_at=self.clock.now(),
         )
-        opened_index = self._promise(header, enrolled, assurance, planned_minutes)
+        opened_index = self._promise(header, enrolled, assurance, planned_minutes, require)
         checkpoint = self.archive.first_checkpoint_with(opened_index)
         with self._recording() as work:
             lesson = _in_progress(work.unit.lesson(header.session_id))
@@ -227,6 +237,7 @@ class LessonEngine:
         or waits for an answer, is abandoned: an open prompt counts as a miss. Of a session that
         has ended already the result is returned again.
         """
+        self._catch_up_in_steps(session_id)
         with self._recording() as work:
             lesson = work.unit.lesson(session_id)
             if lesson.end is None:
@@ -252,9 +263,16 @@ class LessonEngine:
         return self._result(lesson)
 
     def abandon_expired(self) -> int:
-        """Abandon every session whose time has run out; return how many. For a worker to call."""
-        expired = self.store.unfinished(expired_at=self.clock.now())
-        return sum(self._abandon(session_id) for session_id in expired)
+        """Abandon every session whose time has run out; return how many. For a worker to call.
+
+        One that cannot be ended keeps no other from it.
+
+        Raises
+        ------
+        VerifierError
+            Of the first that could not, once all others are done.
+        """
+        return self._abandon_all(self.store.unfinished(expired_at=self.clock.now()))
 
     def recover(self) -> int:
         """Give up the sessions that a crash left without a schedule; return how many.
@@ -264,7 +282,18 @@ class LessonEngine:
         """
         with self.store.reading() as unit:
             lost = [x for x in self.store.unfinished() if unit.lesson(x).checkpoint is None]
-        return sum(self._abandon(session_id) for session_id in lost)
+        return self._abandon_all(lost)
+
+    def _abandon_all(self, session_ids: Sequence[str]) -> int:
+        ended, failures = 0, []
+        for session_id in session_ids:
+            try:
+                ended += self._abandon(session_id)
+            except VerifierError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return ended
 
     def _promise(
         self,
@@ -272,11 +301,13 @@ class LessonEngine:
         enrolled: EnrolledTemplate,
         assurance: Assurance,
         planned_minutes: float,
+        require: Callable[[LessonUnit], None],
     ) -> int:
         """Keep a session that has no schedule yet, its commitment in the log; return its index."""
         secret = secrets.token_bytes(32)
         with self._recording() as work:
             work.unit.lock_learner(header.learner_id)
+            require(work.unit)
             for open_lesson in work.unit.unfinished_of(header.learner_id):
                 self._course.end(work, open_lesson)
             lesson = Lesson(
@@ -337,10 +368,33 @@ class LessonEngine:
         if self.clock.now() >= lesson.expires_at:
             self._abandon(session_id)  # unless somebody else has just done it
             raise _over()
+        if self._catch_up_in_steps(session_id):
+            return self._current(session_id)
         return lesson
+
+    def _catch_up_in_steps(self, session_id: str) -> bool:
+        """Record what fell due long ago, so that no unit of work keeps others waiting for long.
+
+        Say whether anything was recorded. An answer that is being judged holds it up.
+        """
+        with self.store.reading() as unit:
+            lesson = unit.lesson(session_id)
+        if lesson.checkpoint is None or lesson.end is not None:
+            return False
+        if not self._course.is_far_behind(lesson):
+            return False
+        with self._recording() as work:
+            before = work.unit.lesson(session_id)
+            after = before if before.end else self._course.catch_up_some(work, before)
+            if after == before:
+                return False
+            work.unit.save(after)
+        self._catch_up_in_steps(session_id)
+        return True
 
     def _abandon(self, session_id: str) -> bool:
         """End a session in a unit of work of its own; say whether it had not ended before."""
+        self._catch_up_in_steps(session_id)
         with self._recording() as work:
             lesson = work.unit.lesson(session_id)
             if lesson.end is not None:

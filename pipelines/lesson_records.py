@@ -14,6 +14,7 @@ from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.lesson import AnswerView, ArchivedAnswer, Lesson, PromptView
 from pipelines.recording import Recording
 from verifier.claim import SessionAccount
+from verifier.policy import Policy
 from verifier.prompt import Prompt
 from verifier.session_score import Decision
 from verifier.session_state import SessionState
@@ -156,7 +157,9 @@ class LessonRecords:
             before=lesson, state=answered, prompt_id=prompt_id, checked=checked, entry=entry
         )
 
-    def closed(self, work: Recording, lesson: Lesson, account: SessionAccount) -> Lesson:
+    def closed(
+        self, work: Recording, lesson: Lesson, account: SessionAccount, policy: Policy
+    ) -> Lesson:
         """Record the end of a lesson; its ``last_index`` is the closing leaf's.
 
         The facts count prompts and give the range of leaves, so that an omission shows, and open
@@ -169,6 +172,9 @@ class LessonRecords:
             "last_index": lesson.last_index,
             "lesson_end_ms": _milliseconds(ended.offset_s(ended.lesson_end or ended.last_event_at)),
             "phase": ended.phase.value,
+            # Of the score and the credit; the schedule keeps to the opening leaf's.
+            "policy": policy.rule,
+            "policy_digest": policy.digest,
             "prompts_added": counts.added,
             "prompts_answered": counts.answered,
             "prompts_issued": counts.issued,

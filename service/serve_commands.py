@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import typer
 
 from models.installation import install
@@ -32,6 +33,7 @@ def serve_command(
     """Run the service until Ctrl-C: embedded database and live state unless others are set."""
     settings = read_settings(data_dir=data, host=host, port=port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    cv2.setNumThreads(settings.threads)  # its own pool would compete with the judges for cores
     bound = listen(settings.host, settings.port)  # refused before anything is opened
     try:
         with progress_bars() as bars:

@@ -83,6 +83,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.learners: set[str] = set()
         self.broken = False
+        self.longest_unit = 0  # log entries in one unit of work
         self._contents = _Contents()
         self._lock = RLock()
 
@@ -98,6 +99,8 @@ class MemoryStore:
             yield unit
             if self.broken:
                 raise LedgerError("the store could not be brought to the disk")
+            added = len(unit.contents.entries) - len(self._contents.entries)
+            self.longest_unit = max(self.longest_unit, added)
             self._contents = unit.contents
 
     def unfinished(self, *, expired_at: datetime | None = None) -> Sequence[str]:

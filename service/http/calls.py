@@ -68,6 +68,13 @@ class Call:
 
         return self._reply(lambda: act(also), replied)
 
+    def require_first(self, unit: LessonUnit) -> None:
+        """Leave a unit of work, for the reply that the same request has got meanwhile."""
+        if self.request is not None:
+            earlier = idempotency.replay(connection_of(unit), self.request)
+            if earlier is not None:
+                raise _RepliedBeforeError(earlier)
+
     def once_in_sql(
         self, act: Callable[[Connection], T], render: Callable[[T], BaseModel], *, status: int = 200
     ) -> Response:

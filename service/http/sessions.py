@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from pipelines.lesson import ArchivedAnswer, Lesson, LessonResult
 from pipelines.lesson_engine import LONGEST_LESSON_MINUTES, Also
 from pipelines.lesson_records import told
+from pipelines.lesson_store import LessonUnit
 from service.application import Application
 from service.consent import require_consent
 from service.credentials import OneTimeCode, issue_learner_token, issue_one_time_code
@@ -22,7 +23,7 @@ from service.http.callers import (
     may_see_session,
     require_allowance,
 )
-from service.http.calls import Calls
+from service.http.calls import Calls, connection_of
 from service.http.problem_responses import problems
 from service.http.problems import ProblemError
 from service.http.prompts import PromptReply
@@ -167,19 +168,21 @@ def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Re
         training_classes.class_of(tx, body.class_id, platform_id=platform_id)
         require_consent(tx, body.learner_id)
 
+    def require(unit: LessonUnit) -> None:
+        call.require_first(unit)
+        require_all(connection_of(unit))
+
     def act(also: Also[str]) -> None:
-        with application.database.reading() as tx:
-            require_all(tx)
         application.engine.open(
             learner_id=body.learner_id,
             class_id=body.class_id,
             platform_id=platform_id,
             planned_minutes=body.planned_minutes,
+            require=require,
             also=also,
         )
 
     def render(tx: Connection, session_id: str) -> SessionOpened:
-        require_all(tx)  # consent may have been withdrawn meanwhile
         return _opened(application, tx, session_id)
 
     return call.once(act, render, status=201)

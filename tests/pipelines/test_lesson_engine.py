@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from pipelines.keystore import RecordClass
-from pipelines.lesson import LessonResult
-from pipelines.lesson_course import RECEIVING_S
+from pipelines.lesson import Lesson, LessonResult
+from pipelines.lesson_course import BATCH, RECEIVING_S
+from pipelines.lesson_records import LessonRecords
 from tests.pipelines.lesson_stage import (
     BLURRED,
     LEARNER_FACE,
@@ -286,6 +287,71 @@ class TestAPlatformThatPlaysForTime:
             assert result.state.prompts[-1].origin is PromptOrigin.CLOSING
             assert result.state.prompts[-1].status is PromptStatus.MISSED
             assert result.evidence.checks[-1].outcome is Outcome.NO_RESPONSE
+
+    def test_after_a_miss_the_next_prompt_has_its_whole_time(self, stage: LessonStage) -> None:
+        """The one before was waited for until then; that must not cost the learner anything."""
+        session_id = stage.open()
+        stage.answer(session_id, stage.prompt(session_id))
+        left_s = {}
+        for _ in range(40 * 60):
+            stage.clock.advance(1)
+            if prompt := stage.engine.poll(session_id):
+                left = (prompt.closes_at - stage.clock.now()).total_seconds()
+                left_s.setdefault(prompt.prompt_id, left)
+        assert len(left_s) > 10
+        assert min(left_s.values()) >= 59
+
+    def test_after_a_miss_the_closing_prompt_has_its_whole_time(self, stage: LessonStage) -> None:
+        session_id = stage.open()
+        prompts_until_one_is_due(stage, session_id)
+        stage.clock.advance(61)
+        stage.engine.announce_end(session_id)
+        while (prompt := stage.engine.poll(session_id)) is None:
+            stage.clock.advance(1)
+        assert (prompt.closes_at - stage.clock.now()).total_seconds() >= 59
+
+    def test_a_long_absence_is_recorded_in_steps(self, stage: LessonStage) -> None:
+        """A day of prompts in one unit of work would keep every other writer waiting."""
+        session_id = stage.open(minutes=24 * 60)
+        stage.answer(session_id, stage.prompt(session_id))
+        stage.clock.advance(30 * 3600)
+        assert stage.engine.abandon_expired() == 1
+        result = stage.engine.result(session_id)
+        assert result.state.counts.missed > 500
+        assert stage.store.longest_unit <= 2 * BATCH + 4
+
+    def test_one_session_that_cannot_be_ended_keeps_no_other_from_it(
+        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sessions = [stage.open(f"learner-{number}") for number in range(3)]
+        stage.clock.advance(30 * 3600)
+        closed = LessonRecords.closed
+
+        def refuse_first(records: LessonRecords, work: Any, lesson: Lesson, *rest: Any) -> Lesson:
+            if lesson.header.session_id == sessions[0]:
+                raise LedgerError("this one cannot be written")
+            return closed(records, work, lesson, *rest)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(LessonRecords, "closed", refuse_first)
+            with pytest.raises(LedgerError, match="this one"):
+                stage.engine.abandon_expired()
+        assert list(stage.store.unfinished()) == sessions[:1]
+        assert stage.engine.abandon_expired() == 1
+
+    def test_a_log_that_cannot_be_signed_costs_no_running_lesson(
+        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session_id = stage.open()
+
+        def refuse() -> None:
+            raise LedgerError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.archive, "publish", refuse)
+            with pytest.raises(LedgerError, match="full"):
+                stage.open()
+        assert stage.prompt(session_id)
 
     def test_an_end_announced_to_nobody_is_asked_when_it_is_announced(
         self, stage: LessonStage

@@ -16,6 +16,8 @@ JSONValue: TypeAlias = (
 )
 """What may be written; reading gives ``dict`` and ``list``."""
 
+_quote = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would build one each time
+
 LARGEST_INTEGER = 2**53 - 1  # beyond it, readers that use doubles would see another number
 
 
@@ -73,7 +75,7 @@ def _write(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        return json.dumps(str(value), ensure_ascii=False)
+        return _quote(str(value))
     if isinstance(value, int):
         return _write_integer(value)
     if isinstance(value, float):

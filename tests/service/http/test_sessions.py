@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.sql import idempotency
 from tests.pipelines.lesson_stage import OTHER_FACE
 from tests.service.http.asgi_client import call
 from tests.service.http.footprint import footprint
@@ -40,6 +41,32 @@ class TestOpening:
         assert [reply.status_code for reply in replies] == [201, 201]
         assert replies[0].content == replies[1].content
         assert stage.token(replies[1].json())
+
+    def test_sent_again_while_the_first_is_under_way_opens_one_session(
+        self, own_stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whose connection timed out asks again; the session that is told of must be alive."""
+        stage = own_stage
+        learner_id, class_id = stage.prepare()
+        body = {"learner_id": learner_id, "class_id": class_id, "planned_minutes": 12}
+        key = {"Idempotency-Key": stage.fresh("key")}
+        replay, replies = idempotency.replay, []
+
+        def slow_replay(*args: Any) -> Any:
+            """The second request finds no reply; then the first one comes about."""
+            found = replay(*args)
+            if not replies:
+                replies.append(None)
+                replies[0] = stage.call("POST", "/v1/sessions", body, headers=key)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(idempotency, "replay", slow_replay)
+            second = stage.call("POST", "/v1/sessions", body, headers=key)
+        assert second.content == replies[0].content
+        session_id = second.json()["session_id"]
+        assert stage.get(f"/v1/sessions/{session_id}")["phase"] == "opening"
+        assert footprint(stage).rows["session"] == 1
 
     @pytest.mark.parametrize(
         ("change", "status", "code"),
