@@ -185,7 +185,7 @@ def test_a_session_that_never_began_is_no_fact(stage: LessonStage, database: Dat
 
 
 class _NoCheckpoints:
-    """An archive that signs nothing."""
+    """An archive that signs nothing new."""
 
     def __init__(self, archive: Archive) -> None:
-        self.evidence = archive.evidence
+        self.evidence, self.publish = archive.evidence, archive.publish
