@@ -29,7 +29,7 @@ _CLASS: Final = {
     "ends_on": "2099-12-31",
     "required_credit_hours": 1,
 }
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 2  # as many as one platform may enrol at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

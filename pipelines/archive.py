@@ -5,6 +5,7 @@
     archive/
       log/                        see ``log_reader``
       objects/ and incoming/      see ``evidence_store``
+      archive.id                  see ``archive_id``; in the service, whose database names it
 
 Keys lie elsewhere (``keystore``): whoever copies the archive has no picture, and destroying a
 key forgets a face without changing a byte here.

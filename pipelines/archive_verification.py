@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.image_decoder import decode_image
+from pipelines.archive_id import ARCHIVE_ID_FILE, parse_archive_id
 from pipelines.durable_files import as_ledger_error, read_ordinary
 from pipelines.keystore import KeyStore
 from pipelines.log_reader import LogReader
@@ -125,6 +126,7 @@ class _FolderCheck:
         self._log = _OrdinaryLog(folder / "log", frozenset(self._unexplained))
 
     def run(self, verifier: NoteVerifier | None) -> VerificationReport:
+        self._check_id()
         try:
             checkpoint = self._check_checkpoint(verifier)
             published = self._read_entries(checkpoint)
@@ -151,6 +153,16 @@ class _FolderCheck:
                     self._complain(f"{path}: neither an ordinary file nor a folder of an archive")
         except OSError as error:
             self._complain(f"{folder or '.'}: cannot be read: {error.strerror}")
+
+    def _check_id(self) -> None:
+        """Check the form of the id; only a database can say that it is the right one."""
+        if ARCHIVE_ID_FILE not in self._unexplained:
+            return
+        self._unexplained.discard(ARCHIVE_ID_FILE)
+        try:
+            parse_archive_id(self._bytes(ARCHIVE_ID_FILE))
+        except LedgerError as error:
+            self._complain(f"{ARCHIVE_ID_FILE}: {error}")
 
     def _check_checkpoint(self, verifier: NoteVerifier | None) -> Checkpoint:
         self._unexplained -= {"log/checkpoint", "log/log.vkey"}

@@ -58,7 +58,7 @@ class Enroller:
         1. The reference shows one face fit for comparison.
         2. So does every live frame, and no two of them are one picture sent twice.
         3. Every live frame matches the reference.
-        4. An earlier enrolment shows the same face, and nobody better vouched for it.
+        4. An earlier enrolment was less well vouched for, or as well and shows the same face.
         5. Enrolment and log entry become true together.
 
         Parameters

@@ -144,11 +144,17 @@ class Lesson:
         )
 
     def due_from(self, index: int) -> Iterator[PlannedPrompt]:
-        """Yield the schedule's prompts from ``index`` on; ``ValueError`` if it never began."""
+        """Yield the schedule's prompts from ``index`` on, but for those due in a pause.
+
+        ``ValueError`` if it never began.
+        """
         promise = self.promise
         drawn = seed(promise.secret, promise.committed, promise.checkpoint_root)
         planned = PlannedPrompts(seed=drawn, parameters=self.header.parameters)
-        return islice(planned, index, None)
+        return (p for p in islice(planned, index, None) if not self._paused_at(p.offset_s))
+
+    def _paused_at(self, offset_s: float) -> bool:
+        return any(pause.start_s <= offset_s < pause.end_s for pause in self.state.pauses)
 
     @property
     def planned(self) -> PlannedPrompt:

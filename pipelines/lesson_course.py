@@ -85,6 +85,20 @@ class LessonCourse:
         *_, last = islice(lesson.due_from(lesson.next_planned), BATCH)
         return lesson.state.started_at + timedelta(seconds=last.offset_s)
 
+    def interrupt(
+        self, work: Recording, lesson: Lesson, *, since: datetime, until: datetime
+    ) -> Lesson:
+        """Take out of a lesson the time that the engine was away; it may end later by as much.
+
+        What fell due before happens first, each at its own time: nobody is spared a miss.
+        """
+        lesson = self._catch_up(work, lesson, since)
+        since = max(since, lesson.state.last_event_at)
+        if until <= since:
+            return lesson
+        state = acts.interrupt(lesson.state, since=since, until=until)
+        return replace(lesson, state=state, expires_at=lesson.expires_at + (until - since))
+
     def ask_opening(self, work: Recording, lesson: Lesson) -> Lesson:
         """Issue the opening prompt where none is open, and again when it was missed."""
         if not _waits_to_open(lesson):

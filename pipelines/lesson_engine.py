@@ -272,7 +272,7 @@ class LessonEngine:
         VerifierError
             Of the first that could not, once all others are done.
         """
-        return self._abandon_all(self.store.unfinished(expired_at=self.clock.now()))
+        return _count(self.store.unfinished(expired_at=self.clock.now()), self._abandon)
 
     def recover(self) -> int:
         """Give up the sessions that a crash left without a schedule; return how many.
@@ -280,20 +280,27 @@ class LessonEngine:
         To be called before anything is opened. Nobody was told of such a session. It is closed in
         the log, or it would look like one that was discarded.
         """
-        with self.store.reading() as unit:
-            lost = [x for x in self.store.unfinished() if unit.lesson(x).checkpoint is None]
-        return self._abandon_all(lost)
+        return _count(self.store.never_begun(), self._abandon)
 
-    def _abandon_all(self, session_ids: Sequence[str]) -> int:
-        ended, failures = 0, []
-        for session_id in session_ids:
-            try:
-                ended += self._abandon(session_id)
-            except VerifierError as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-        return ended
+    def resume_after(self, away_since: datetime) -> int:
+        """Take the time since ``away_since`` out of the lessons in progress; return of how many.
+
+        To be called at a start, before anything happens in a lesson, and with a time at which an
+        engine was certainly there: nobody is charged for not being asked, and nobody earns by it.
+        """
+        back_at = self.clock.now()
+        unfinished = self.store.unfinished()
+        return _count(
+            unfinished, lambda session_id: self._interrupt(session_id, away_since, back_at)
+        )
+
+    def _interrupt(self, session_id: str, since: datetime, until: datetime) -> bool:
+        with self._recording() as work:
+            lesson = work.unit.lesson(session_id)
+            if lesson.checkpoint is None or lesson.expires_at <= since:
+                return False  # it never began, or was over before; it will be abandoned
+            work.unit.save(self._course.interrupt(work, lesson, since=since, until=until))
+            return True
 
     def _promise(
         self,
@@ -480,6 +487,19 @@ class _Answer:
         asked = [p.asked_at for p in lesson.state.prompts if p.prompt_id == self.prompt_id]
         at = max([self.arrived_at, *asked])
         return acts.begin_upload(lesson.state, prompt_id=self.prompt_id, nonce=self.nonce, at=at)
+
+
+def _count(session_ids: Sequence[str], act: Callable[[str], bool]) -> int:
+    """Act on each session; return on how many it did. What fails for one is raised at the end."""
+    done, failures = 0, list[VerifierError]()
+    for session_id in session_ids:
+        try:
+            done += act(session_id)
+        except VerifierError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return done
 
 
 def _in_progress(lesson: Lesson) -> Lesson:

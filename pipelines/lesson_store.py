@@ -92,6 +92,9 @@ class LessonStore(Protocol):
     def unfinished(self, *, expired_at: datetime | None = None) -> Sequence[str]:
         """Return the ids of lessons that have not ended, or only those that expired by then."""
 
+    def never_begun(self) -> Sequence[str]:
+        """Return the ids of lessons that have not ended and never got their schedule."""
+
 
 class EntrySource(Protocol):
     """The log's entries in their order, as acknowledged."""

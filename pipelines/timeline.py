@@ -74,8 +74,8 @@ def _row_labels() -> list[str]:
     rows = (
         (18, "真相", "truth"),
         (62, "判断", "judged"),
-        (112, "核验", "checks"),
-        (134, "学时", "credit"),
+        (108, "核验", "checks"),
+        (136, "学时", "credit"),
     )
     return [
         f'<text x="4" y="{y}" class="row">{chinese}<tspan class="en"> {english}</tspan></text>'

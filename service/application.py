@@ -3,6 +3,7 @@
 Routes and commands take an application; nothing here knows HTTP.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from pipelines.archive import Archive
-from pipelines.check import FrameChecker
-from pipelines.clock import SystemClock
+from pipelines.clock import SystemClock, require_not_behind
 from pipelines.enrolment import Enroller
 from pipelines.identity_authority import IdentityAuthority, NoIdentityAuthority
 from pipelines.keystore import KeyStore
@@ -20,22 +20,31 @@ from pipelines.private_files import load_or_create_signer
 from pipelines.sealed_template import TemplateSealer
 from pipelines.simulate.identity_authority import DemoIdentityAuthority
 from service.background import Repeatedly
-from service.bounded_observer import BoundedObserver
 from service.live.embedded import open_live_state
 from service.live.live_state import LiveState
 from service.settings import IdentityAuthorityName, Settings
 from service.sql.database import Database, load_or_create_database_key
 from service.sql.entry_log import SqlEntrySource
+from service.sql.heartbeat import beat, last_beat, latest_moment
 from service.sql.idempotency import forget_before
+from service.sql.installation import require_installation
 from service.sql.lesson_store import SqlLessonStore
+from service.turns import BoundedChecker, Shares, Turns
 from verifier.comparison import Calibration
-from verifier.errors import InputError
+from verifier.errors import InputError, VerifierError
 from verifier.policy import Policy
 from verifier.protocols import Clock, FaceObserver
+
+logger = logging.getLogger(__name__)
 
 PUBLISH_EVERY_S: Final = 0.5
 """A receipt is there after at most this and the time to sign: well below the 5 s promised."""
 SWEEP_EVERY_S: Final = 30.0
+BEAT_EVERY_S: Final = 5.0
+LONGEST_SILENCE: Final = timedelta(seconds=2 * BEAT_EVERY_S)
+"""Between two signs of life; prompts have enough slack for a start that takes no longer."""
+ENROLMENTS_AT_ONCE: Final = 2
+"""Of one caller: each takes as long as several answers."""
 REPLIES_KEPT: Final = timedelta(days=7)
 """Who repeats a request does so within days."""
 
@@ -54,8 +63,11 @@ class Application:
     identity_authority: IdentityAuthority
     engine: LessonEngine
     enroller: Enroller
+    turns: Turns
+    enrolling: Shares
     publishing: Repeatedly
     sweeping: Repeatedly
+    beating: Repeatedly
 
 
 @contextmanager
@@ -77,24 +89,26 @@ def open_application(
     Raises
     ------
     InputError
-        If production settings meet a clock or identity authority that is not real, or something
-        in the settings cannot be used.
+        If production settings meet a clock or identity authority that is not real, the clock is
+        behind what is on record, or something in the settings cannot be used.
     LedgerError
         If database, archive and keys are not each other's, or the disk refused.
     """
-    clock = clock or SystemClock()
-    authority = _identity_authority(settings, clock)
-    _require_real(settings, clock, authority)
-    policy.require_valid_on(clock.now().date())
+    _require_usable(settings, clock or SystemClock(), policy)  # before anything is written
     keystore = KeyStore.open(settings.keys_folder)
     key = load_or_create_database_key(settings.keys_folder / "database.key")
-    signer = load_or_create_signer(settings.keys_folder / "signing.key", settings.log_origin)
-    redis_url = settings.redis_url and settings.redis_url.get_secret_value()
     database = Database.open(settings.database_address, key=key)
     try:
+        clock = _clock(clock, database)
+        folder = settings.data_dir / "archive"
+        require_installation(
+            database, folder, authority=settings.authority, log_origin=settings.log_origin
+        )
+        signer = load_or_create_signer(settings.keys_folder / "signing.key", settings.log_origin)
+        redis_url = settings.redis_url and settings.redis_url.get_secret_value()
         with (
             Archive.open(
-                settings.data_dir / "archive",
+                folder,
                 authority=settings.authority,
                 keystore=keystore,
                 signer=signer,
@@ -103,9 +117,8 @@ def open_application(
             open_live_state(redis_url or None, settings.data_dir) as live,
         ):
             store = SqlLessonStore(database)
-            checker = FrameChecker(
-                observer=BoundedObserver(observer, settings.judges), calibration=calibration
-            )
+            turns = Turns(settings.judges)
+            checker = BoundedChecker(observer=observer, calibration=calibration, turns=turns)
             templates = TemplateSealer(keystore=keystore, authority=settings.authority)
             engine = LessonEngine(
                 checker=checker,
@@ -115,7 +128,7 @@ def open_application(
                 policy=policy,
                 clock=clock,
             )
-            engine.recover()
+            _take_up(engine, database, clock)
             enroller = Enroller(
                 checker=checker,
                 templates=templates,
@@ -129,9 +142,15 @@ def open_application(
                 with database.writing() as tx:
                     forget_before(tx, clock.now() - REPLIES_KEPT)
 
+            def show_life() -> None:
+                with database.writing() as tx:
+                    beat(tx, at=clock.now())
+
+            show_life()
             with (
                 Repeatedly("publishing", archive.publish, PUBLISH_EVERY_S) as publishing,
                 Repeatedly("sweeping", sweep, SWEEP_EVERY_S) as sweeping,
+                Repeatedly("beating", show_life, BEAT_EVERY_S) as beating,
             ):
                 yield Application(
                     settings=settings,
@@ -141,21 +160,58 @@ def open_application(
                     live=live,
                     keystore=keystore,
                     archive=archive,
-                    identity_authority=authority,
+                    identity_authority=_identity_authority(settings, clock),
                     engine=engine,
                     enroller=enroller,
+                    turns=turns,
+                    enrolling=Shares(ENROLMENTS_AT_ONCE),
                     publishing=publishing,
                     sweeping=sweeping,
+                    beating=beating,
                 )
+            show_life()
             archive.publish()  # what was acknowledged last need not wait for the next start
     finally:
         database.close()
+
+
+def _clock(given: Clock | None, database: Database) -> Clock:
+    """Return the clock that goes on from what is on record."""
+    with database.reading() as tx:
+        latest = latest_moment(tx)
+    require_not_behind((given or SystemClock()).now(), latest)
+    return given or SystemClock(not_before=latest)
+
+
+def _take_up(engine: LessonEngine, database: Database, clock: Clock) -> None:
+    """Go on with the lessons that were in progress; one that is damaged keeps nobody out."""
+    for act in (engine.recover, lambda: _resume(engine, database, clock)):
+        try:
+            act()
+        except VerifierError as error:
+            logger.error("a session could not be taken up again: %s", type(error).__name__)  # noqa: TRY400 - a traceback could carry what it is about
+
+
+def _resume(engine: LessonEngine, database: Database, clock: Clock) -> None:
+    """Take the time that the service was not there out of the lessons in progress."""
+    with database.reading() as tx:
+        away_since = last_beat(tx)
+    if away_since is None or clock.now() - away_since <= LONGEST_SILENCE:
+        return
+    away_s = (clock.now() - away_since).total_seconds()
+    count = engine.resume_after(away_since)
+    logger.info("away for %.0f s; sessions interrupted: %d", away_s, count)
 
 
 def _identity_authority(settings: Settings, clock: Clock) -> IdentityAuthority:
     if settings.identity_authority is IdentityAuthorityName.DEMO:
         return DemoIdentityAuthority(clock=clock)
     return NoIdentityAuthority()
+
+
+def _require_usable(settings: Settings, clock: Clock, policy: Policy) -> None:
+    _require_real(settings, clock, _identity_authority(settings, clock))
+    policy.require_valid_on(clock.now().date())
 
 
 def _require_real(settings: Settings, clock: Clock, authority: IdentityAuthority) -> None:

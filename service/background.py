@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from types import TracebackType
 
-from verifier.errors import VerifierError
-
 logger = logging.getLogger(__name__)
 
 
@@ -15,8 +13,8 @@ logger = logging.getLogger(__name__)
 class Repeatedly:
     """Calls ``act`` every ``every_s`` seconds in a thread of its own until it is stopped.
 
-    What ``act`` raises on purpose is logged, by its kind and once for as long as it lasts, and
-    ``failing`` tells of it; the next call comes all the same.
+    What ``act`` raises is logged, by its kind and once for as long as it lasts, and ``failing``
+    tells of it; the next call comes all the same.
     """
 
     name: str
@@ -48,8 +46,6 @@ class Repeatedly:
     def _once(self) -> None:
         try:
             self.act()
-        except VerifierError as error:
-            self._report(failing=True, kind=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - the thread must outlive a bug; it is logged
             # By its kind only: a message might carry what it was about.
             self._report(failing=True, kind=type(error).__name__)

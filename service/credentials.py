@@ -13,7 +13,6 @@ that a key with another role or id is another key.
 """
 
 import hashlib
-import hmac
 import re
 import secrets
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class Role(StrEnum):
     OFFICER = "officer"  # the values behind a decision
 
 
-# Texts are never compared with each other, so there is no ==: see `matches`.
+# Texts are never compared with each other, so there is no ==; digests are looked up.
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Credential:
     """A secret in the form in which its holder sends it; shown once, then only its digest stays."""
@@ -51,10 +50,6 @@ class Credential:
     def digest(self) -> bytes:
         """SHA-256 of the text, 32 bytes: all that is stored, and what is searched for."""
         return hashlib.sha256(self.text.encode("ascii")).digest()
-
-    def matches(self, stored_digest: bytes) -> bool:
-        """Whether this is the secret with that digest; constant time."""
-        return hmac.compare_digest(self.digest, stored_digest)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(hidden)"

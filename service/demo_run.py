@@ -264,5 +264,5 @@ def _admit(application: Application) -> tuple[str, str]:
         at = application.clock.now()
         api_keys.create_platform(tx, platform_id=PLATFORM_ID, name="演示平台", at=at)
         keep_key(tx, platform, platform_id=PLATFORM_ID, label="demo")
-        keep_key(tx, officer, platform_id=None, label="demo")
+        keep_key(tx, officer, platform_id=None, label="演示经办人")
     return platform.text, officer.text

@@ -5,10 +5,9 @@ record is read before any is decided, so that bad input decides nothing.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -16,22 +15,13 @@ from service.console_output import ExitCode, out, print_json, reports_errors
 from verifier.eligibility import Eligibility, decide
 from verifier.eligibility_facts import EligibilityFacts
 from verifier.eligibility_record import read_facts
-from verifier.eligibility_result import GateOutcome, RuleResult
+from verifier.eligibility_result import OUTCOME_TEXT, GateOutcome, RuleResult
 from verifier.errors import InvalidRecordError
 from verifier.policy import default_policy
 from verifier.strict_json import load_json
 
 FactsFile = Annotated[str, typer.Argument(metavar="FACTS", help="JSON, or - for standard input.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-OUTCOME_TEXT: Final[Mapping[GateOutcome, str]] = MappingProxyType(
-    {
-        GateOutcome.PAYABLE: "可以补贴 payable",
-        GateOutcome.NOT_YET: "条件未齐 not yet",
-        GateOutcome.REFER: "须人工核实 a person has to look",
-        GateOutcome.NOT_PAYABLE: "不予补贴 not payable",
-    }
-)
 
 
 @reports_errors
@@ -71,7 +61,7 @@ def _read_at(at: int, record: object) -> EligibilityFacts:
 
 
 def _print_answer(answer: Eligibility) -> None:
-    _print(f"{answer.learner_id} · {answer.class_id}: {OUTCOME_TEXT[answer.outcome]}")
+    _print(f"{answer.learner_id} · {answer.class_id}: {' '.join(OUTCOME_TEXT[answer.outcome])}")
     claimed = "nothing" if answer.claimed_s is None else f"{answer.claimed_s:.0f} s"
     _print(
         f"  credited {answer.credited_s:.0f} s = {answer.credit_hours:.2f} 学时,"

@@ -1,10 +1,11 @@
 """``zhenxue keys``: let platforms and officers in, and out again."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from sqlalchemy import Connection
@@ -26,6 +27,8 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
+_PLATFORM_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
 
 @keys_app.command("platform")
 @reports_errors
@@ -38,6 +41,7 @@ def platform_key(
     as_json: JsonOption = False,
 ) -> ExitCode:
     """Make a key for a training platform, putting the platform on record if it is new."""
+    _require_id(platform_id)
     key = issue_api_key(Role.PLATFORM)
     with _transaction(read_settings(data_dir=data)) as tx:
         with suppress(ProtocolError):  # it is on record already
@@ -51,14 +55,16 @@ def platform_key(
 @keys_app.command("officer")
 @reports_errors
 def officer_key(
-    label: Annotated[str, typer.Argument(help="Whose key it is, for the list of keys.")],
+    person: Annotated[
+        str, typer.Argument(help="Whose key it is, by name: what takes two takes two persons.")
+    ],
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> ExitCode:
     """Make a key for an officer of the authority."""
     key = issue_api_key(Role.OFFICER)
     with _transaction(read_settings(data_dir=data)) as tx:
-        keep_key(tx, key, platform_id=None, label=label)
+        keep_key(tx, key, platform_id=None, label=person)
     return _show(key, as_json=as_json)
 
 
@@ -93,16 +99,28 @@ def revoke(
 
 
 def keep_key(tx: Connection, key: ApiKey, *, platform_id: str | None, label: str) -> None:
-    """Keep a key that was just made, by its digest."""
-    principal = Principal(key_id=key.key_id, role=key.role, platform_id=platform_id)
+    """Keep a key that was just made, by its digest; an officer's label is the person's name."""
+    principal = Principal(
+        key_id=key.key_id,
+        role=key.role,
+        platform_id=platform_id,
+        person=label if key.role is Role.OFFICER else None,
+    )
     api_keys.create_key(tx, principal=principal, secret_sha256=key.digest, label=label, at=_now())
+
+
+def _require_id(platform_id: str) -> None:
+    # It goes into every session's public log entry; one that does not fit could open none.
+    if not _PLATFORM_ID.fullmatch(platform_id):
+        raise InputError("the platform's id is not 1 to 64 letters, digits or any of . _ : -")
 
 
 @contextmanager
 def _transaction(settings: Settings) -> Iterator[Connection]:
-    if settings.database_url is None and not settings.data_dir.is_dir():
-        raise InputError(f"{settings.data_dir} does not exist: start `zhenxue serve` there first")
-    key = load_or_create_database_key(settings.keys_folder / "database.key")
+    path = settings.keys_folder / "database.key"
+    if not path.is_file():  # a key made here would bind the database to the wrong folder
+        raise InputError(f"{path} does not exist: start `zhenxue serve` there first")
+    key = load_or_create_database_key(path)
     database = Database.open(settings.database_address, key=key)
     try:
         with database.writing() as tx:

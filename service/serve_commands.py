@@ -1,4 +1,4 @@
-"""``zhenxue serve``, ``keys`` and ``openapi``: run the service, let callers in, print its API."""
+"""``zhenxue serve`` and ``openapi``: run the service, print its API."""
 
 import json
 import logging

@@ -68,9 +68,11 @@ class Settings(BaseSettings):
         default=2, ge=1, le=64, description="Answers judged at the same time; one core each."
     )
     requests_per_minute: int = Field(
-        default=6000, ge=1, le=1_000_000, description="Requests of one API key or learner."
+        default=60_000,
+        ge=1,
+        le=1_000_000,
+        description="Requests of one platform and its learners, or of one officer's key.",
     )
-
     answers_per_minute: int = Field(
         default=30, ge=1, le=1_000_000, description="Answers sent in one session."
     )

@@ -111,6 +111,10 @@ class MemoryStore:
             if expired_at is None or lesson.expires_at <= expired_at
         ]
 
+    def never_begun(self) -> Sequence[str]:
+        lessons = self._contents.lessons.values()
+        return [x.header.session_id for x in lessons if x.end is None and x.checkpoint is None]
+
     def entry_count(self) -> int:
         return len(self._contents.entries)
 

@@ -23,6 +23,9 @@ from verifier.transparency.canonical_json import JSONValue
 CHINA_TIME: Final = timezone(timedelta(hours=8))
 """Days of a class are days in China, which has kept one time without summer time since 1992."""
 
+LEAST_CREDIT_HOURS: Final = 0.01
+"""What a class has to ask for: next to nothing would be rounded away, and paid to everybody."""
+
 FINAL_PHASES: Final = frozenset({SessionPhase.CLOSED, SessionPhase.ABANDONED})
 
 # Seconds of credit are differences of times on the same clock; more is no rounding.
@@ -52,7 +55,8 @@ class ConsentFact:
 class ClassFact:
     """One class: who holds it, its opening application, its days, the 学时 it asks for.
 
-    ``starts_on`` and ``ends_on`` are both included; ``required_credit_hours`` is above 0.
+    ``starts_on`` and ``ends_on`` are both included; ``required_credit_hours`` is at least 0.01,
+    27 seconds of 45-minute hours.
     """
 
     institution_id: str
@@ -71,9 +75,11 @@ class ClassFact:
         _require_order(self, "applied_at", "approved_at")
         _require_order(self, "applied_at", "withdrawn_at")
         _require_order(self, "starts_on", "ends_on")
-        # With nothing asked for, everybody enrolled would be paid.
+        # With nothing asked for, or next to nothing, everybody enrolled would be paid.
         hours = self.required_credit_hours
-        _require(math.isfinite(hours) and hours > 0, "required_credit_hours", hours, "above 0")
+        enough = math.isfinite(hours) and hours >= LEAST_CREDIT_HOURS
+        wanted = f"at least {LEAST_CREDIT_HOURS}"
+        _require(enough, "required_credit_hours", hours, wanted)
 
     @property
     def first_moment(self) -> datetime:
@@ -81,18 +87,57 @@ class ClassFact:
         day = self.starts_on
         return datetime(day.year, day.month, day.day, tzinfo=CHINA_TIME)
 
+    def meets_on(self, at: datetime) -> bool:
+        """Whether ``at`` lies on one of its days, the first and the last included."""
+        return self.starts_on <= at.astimezone(CHINA_TIME).date() <= self.ends_on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterGap:
+    """A time off the roster: when the learner was taken off it, and later put on it again."""
+
+    removed_at: datetime
+    added_at: datetime
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_zones(self, "removed_at", "added_at")
+        later = self.removed_at < self.added_at
+        _require(later, "added_at", self.added_at, f"a time after removed_at {self.removed_at}")
+
+    def covers(self, at: datetime) -> bool:
+        """Whether the learner was off the roster then; at the moment of returning no longer."""
+        return self.removed_at <= at < self.added_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterFact:
-    """When the learner was put on the class's roster, and taken off it."""
+    """When the learner was first put on the class's roster, and last taken off it.
+
+    ``gaps`` are the times off it in between, in order.
+    """
 
     added_at: datetime
     removed_at: datetime | None
+    gaps: tuple[RosterGap, ...] = ()
     extra: Mapping[str, JSONValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require_zones(self, "added_at", "removed_at")
         _require_order(self, "added_at", "removed_at")
+        moments = (self.added_at, *self._comings_and_goings(), self.removed_at)
+        known = [at for at in moments if at is not None]
+        wanted = "times off the roster while on it, in order,"
+        _require(known == sorted(known), "gaps", len(self.gaps), wanted)
+
+    def _comings_and_goings(self) -> Iterable[datetime]:
+        for gap in self.gaps:
+            yield from (gap.removed_at, gap.added_at)
+
+    def was_off(self, at: datetime) -> bool:
+        """Whether the learner had been on the roster before ``at`` and was not on it then."""
+        removed = self.removed_at is not None and self.removed_at <= at
+        return removed or any(gap.covers(at) for gap in self.gaps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +277,7 @@ class EligibilityFacts:
             "consents": (self.consents, ("given_at", "withdrawn_at")),
             "class": ([self.class_fact], ("applied_at", "approved_at", "withdrawn_at")),
             "roster": ([self.roster], ("added_at", "removed_at")),
+            "roster gaps": (self.roster.gaps if self.roster else (), ("added_at",)),
             "enrolment": ([self.enrolment], ("enrolled_at",)),
             "sessions": (self.sessions, ("opened_at", "ended_at")),
             "list_entries": (self.list_entries, ("proposed_at", "approved_at")),

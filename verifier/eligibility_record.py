@@ -10,6 +10,7 @@ from verifier.eligibility_facts import (
     EligibilityFacts,
     EnrolmentFact,
     RosterFact,
+    RosterGap,
     SessionFact,
 )
 from verifier.eligibility_rules import utc_text
@@ -155,8 +156,25 @@ def _read_roster(fields: Fields) -> RosterFact:
     return RosterFact(
         added_at=fields.moment("added_at"),
         removed_at=fields.optional("removed_at", fields.moment),
+        gaps=fields.objects("gaps", _read_gap),
         extra=fields.extra(),
     )
+
+
+def _read_gap(fields: Fields) -> RosterGap:
+    return RosterGap(
+        removed_at=fields.moment("removed_at"),
+        added_at=fields.moment("added_at"),
+        extra=fields.extra(),
+    )
+
+
+def _gap_record(gap: RosterGap) -> dict[str, JSONValue]:
+    return {
+        **gap.extra,
+        "removed_at": utc_text(gap.removed_at),
+        "added_at": utc_text(gap.added_at),
+    }
 
 
 def _roster_record(roster: RosterFact) -> dict[str, JSONValue]:
@@ -164,6 +182,7 @@ def _roster_record(roster: RosterFact) -> dict[str, JSONValue]:
         **roster.extra,
         "added_at": utc_text(roster.added_at),
         "removed_at": _optional_utc(roster.removed_at),
+        "gaps": [_gap_record(gap) for gap in roster.gaps],
     }
 
 

@@ -66,6 +66,7 @@ class GateCode(StrEnum):
     ON_ROSTER_AFTER_EVENT = "ON_ROSTER_AFTER_EVENT"
     REMOVED_FROM_ROSTER = "REMOVED_FROM_ROSTER"
     SESSION_AFTER_REMOVAL = "SESSION_AFTER_REMOVAL"
+    OUTSIDE_CLASS_DAYS = "OUTSIDE_CLASS_DAYS"
     NO_SESSION_SEEN = "NO_SESSION_SEEN"
     NO_SESSION_YET = "NO_SESSION_YET"
     REQUIRED_HOURS_UNKNOWN = "REQUIRED_HOURS_UNKNOWN"
@@ -123,6 +124,10 @@ GATE_TEXT: Final[Mapping[GateCode, tuple[str, str]]] = MappingProxyType(
             "学员从花名册移除后仍有学习记录，须人工核实",
             "A session was opened after the learner left the roster; a person has to look.",
         ),
+        GateCode.OUTSIDE_CLASS_DAYS: (
+            "有计入学时的学习不在开班申请的起止日期内，须人工核实",
+            "Hours were earned outside the days that the class applied for; a person has to look.",
+        ),
         GateCode.NO_SESSION_SEEN: (
             "不进不补：平台上报了学时，系统内没有任何学习记录",
             "Time was claimed, but the engine held no session and saw nothing.",
@@ -146,7 +151,7 @@ GATE_TEXT: Final[Mapping[GateCode, tuple[str, str]]] = MappingProxyType(
         ),
         GateCode.HOURS_SHORT: ("核验学时不足，须继续学习", "Credited hours are short."),
         GateCode.IDENTITY_NOT_ANCHORED: (
-            "身份未经权威部门或经办人员核实，仅由培训机构登记",
+            "身份未经权威部门或经办人员核实",
             "Neither an authority nor an officer established whose face it is.",
         ),
         GateCode.ASSURANCE_NOT_ACCEPTED: (

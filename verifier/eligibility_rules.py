@@ -17,17 +17,17 @@ from typing import Final, TypeAlias
 from verifier.assurance import Assurance
 from verifier.eligibility_facts import (
     FINAL_PHASES,
+    ClassFact,
     EligibilityFacts,
     SessionFact,
 )
 from verifier.eligibility_result import GateCode, GateOutcome, RuleResult, Scalar
-from verifier.enrolment import Anchor
+from verifier.enrolment import STRENGTH, Anchor
 from verifier.list_entry import ListCheck, ListEntry, SubjectKind, check_subject, in_order
 from verifier.policy import Policy
 
 Rule: TypeAlias = Callable[[EligibilityFacts, Policy], RuleResult]
 
-ANCHORS_BY_STRENGTH: Final = (Anchor.INSTITUTION, Anchor.OFFICER, Anchor.AUTHORITY)
 INDEPENDENT_ANCHORS: Final = frozenset({Anchor.OFFICER, Anchor.AUTHORITY})
 """No policy value: whoever is paid for a learner cannot vouch for the learner."""
 
@@ -89,19 +89,46 @@ def class_approved_before_event(facts: EligibilityFacts, _: Policy) -> RuleResul
 def on_roster_before_event(facts: EligibilityFacts, _: Policy) -> RuleResult:
     """花名册 named the learner before the first session, and no removal came before it.
 
-    A session after the removal goes to a person: the earlier ones stand.
+    A session after a removal, also one that was taken back later, goes to a person: the others
+    stand. Leaving and coming back with no session in between costs nothing.
     """
-    rule, roster = "on_roster_before_event@1", facts.roster
+    rule, roster = "on_roster_before_event@2", facts.roster
     if roster is None:
         return _came_too_late(facts, rule, GateCode.NOT_ON_ROSTER, _times(event_at=facts.event))
-    values = _times(added_at=roster.added_at, removed_at=roster.removed_at, event_at=facts.event)
+    off = sum(roster.was_off(opened_at) for opened_at in facts.openings)
+    values: dict[str, Scalar] = {
+        **_times(added_at=roster.added_at, removed_at=roster.removed_at, event_at=facts.event),
+        "sessions_off_roster": off,
+    }
     if _after_event(roster.added_at, facts):
         return _came_too_late(facts, rule, GateCode.ON_ROSTER_AFTER_EVENT, values)
     removed_at, openings = roster.removed_at, facts.openings
     if removed_at is not None and (not openings or removed_at <= openings[0]):
         return _came_too_late(facts, rule, GateCode.REMOVED_FROM_ROSTER, values)
-    if removed_at is not None and removed_at <= openings[-1]:
+    if off:
         return _refer(rule, GateCode.SESSION_AFTER_REMOVAL, values)
+    return _payable(rule, values)
+
+
+def within_class_days(facts: EligibilityFacts, _: Policy) -> RuleResult:
+    """Whatever carries credit was held on the days of the 开班申请, from opening to end.
+
+    The approval spoke of those days only. A session outside them goes to a person: a class may
+    have moved for a good reason, and that need not be the learner's doing. Where the class is
+    unknown there are no days to miss, and ``class_approved_before_event`` speaks.
+    """
+    rule, class_fact = "within_class_days@1", facts.class_fact
+    if class_fact is None:
+        return _payable(rule, {"starts_on": None, "ends_on": None, "sessions_outside": 0})
+    outside = [s for s in _carrying_credit(facts) if not _held_within(s, class_fact)]
+    values: dict[str, Scalar] = {
+        "starts_on": class_fact.starts_on.isoformat(),
+        "ends_on": class_fact.ends_on.isoformat(),
+        "sessions_outside": len(outside),
+        **_times(first_outside_at=min((s.opened_at for s in outside), default=None)),
+    }
+    if outside:
+        return _refer(rule, GateCode.OUTSIDE_CLASS_DAYS, values)
     return _payable(rule, values)
 
 
@@ -127,7 +154,7 @@ def identity_anchored(facts: EligibilityFacts, _: Policy) -> RuleResult:
     rule = "identity_anchored@1"
     enrolled = None if facts.enrolment is None else facts.enrolment.anchor
     in_sessions = {s.anchor for s in _carrying_credit(facts)}
-    weakest = _weakest(in_sessions, ANCHORS_BY_STRENGTH)
+    weakest = _weakest(in_sessions, STRENGTH)
     values: dict[str, Scalar] = {
         "enrolment_anchor": None if enrolled is None else enrolled.value,
         "weakest_session_anchor": weakest,
@@ -178,6 +205,7 @@ RULES: Final[tuple[Rule, ...]] = (
     consent_in_force,
     class_approved_before_event,
     on_roster_before_event,
+    within_class_days,
     credited_hours,
     identity_anchored,
     assurance_accepted,
@@ -260,6 +288,13 @@ def _consented(facts: EligibilityFacts, at: datetime) -> bool:
 
 def _carrying_credit(facts: EligibilityFacts) -> list[SessionFact]:
     return [session for session in facts.sessions if session.credited_s > 0]
+
+
+def _held_within(session: SessionFact, class_fact: ClassFact) -> bool:
+    # Its end as well: a lesson may begin before midnight of the last day and go on after it.
+    return class_fact.meets_on(session.opened_at) and class_fact.meets_on(
+        session.ended_at or session.opened_at
+    )
 
 
 def _weakest(found: set[Anchor] | set[Assurance], by_strength: tuple[str, ...]) -> str | None:

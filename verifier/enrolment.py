@@ -113,7 +113,9 @@ def replacement_refusal(
 ) -> Refusal | None:
     """Return why a learner may not be enrolled again, or None where it may be done.
 
-    Or else anybody who knows a learner's id could put another face in its place.
+    Or else anybody who knows a learner's id could put another face in its place. Whoever is
+    better vouched for may, whatever the face: the first to enrol an identity number may have come
+    with a hired one, and would lock the person out. What was held under the weaker anchor keeps it.
 
     Parameters
     ----------
@@ -123,7 +125,10 @@ def replacement_refusal(
         Of the two references; None where they cannot be compared, after a change of model
         contract: then only the anchors speak.
     """
-    if STRENGTH.index(anchor) < STRENGTH.index(before):
+    gained = STRENGTH.index(anchor) - STRENGTH.index(before)
+    if gained > 0:
+        return None
+    if gained < 0:
         return Refusal(code=RefusalCode.BETTER_ANCHORED_ALREADY, picture="reference")
     if comparison is not None and comparison.outcome is not ComparisonOutcome.MATCH:
         return Refusal(code=RefusalCode.ANOTHER_FACE_ENROLLED, picture="reference")

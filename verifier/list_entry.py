@@ -5,6 +5,7 @@ proposal and nothing more. Start at :func:`check_subject`. The black list is ask
 white-list entry ever lifts a block.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -92,7 +93,8 @@ class ListEntry:
         _require((by is None) == (at is None), "approved_by and approved_at go together")
         _require(by is None or bool(by.strip()), "approved_by is empty; a text was wanted")
         # A person who could approve their own proposal would list, or unlist, alone.
-        _require(by != self.proposed_by, "proposed and approved by one person; two wanted")
+        alone = by is not None and is_same_person(by, self.proposed_by)
+        _require(not alone, "proposed and approved by one person; two wanted")
         _require(
             at is None or self.proposed_at <= at,
             f"approved_at {at} lies before proposed_at {self.proposed_at}",
@@ -146,6 +148,15 @@ class ListCheck:
         if self.black:
             return ListStanding.BLACK
         return ListStanding.WHITE if self.white else ListStanding.UNLISTED
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Say whether two names, as people type them, are one: width, case and blanks aside."""
+    return _canonical_person(one) == _canonical_person(other)
+
+
+def _canonical_person(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def check_subject(

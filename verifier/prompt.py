@@ -68,7 +68,8 @@ class Prompt:
     issued_at
         When it went out.
     asked_at
-        From when the deadline counts: ``issued_at``, or the first retry if a face was seen.
+        From when the deadline counts: ``issued_at``, or the first retry if a face was seen; later
+        by as long as the engine was away meanwhile.
     capture_s, upload_s
         Seconds from ``asked_at`` in which frames must begin to arrive, and seconds more for an
         upload that began in time.

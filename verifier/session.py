@@ -9,10 +9,12 @@ allow it. Times are the server's own, timezone-aware, and never go backwards.
 
 One prompt is open at a time. A scheduled prompt that falls due while another is open is issued
 when that one is resolved; its planned time stays in the record, so the delay shows.
+
+While the engine itself is away it can ask nothing: `interrupt` makes a pause of that afterwards.
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from verifier.check import Check, SessionEvidence
 from verifier.credit import Pause
@@ -207,6 +209,30 @@ def resume(state: SessionState, *, at: datetime) -> SessionState:
     return _end_pause(state, at)
 
 
+def interrupt(state: SessionState, *, since: datetime, until: datetime) -> SessionState:
+    """Note that the engine was away from ``since``, or the last event, to ``until``.
+
+    The lesson clock stood still: nothing is earned and nothing is asked. An open prompt whose
+    time was not up goes on with what was left of it; one whose time was up stays what it was.
+
+    Raises
+    ------
+    ProtocolError
+        ``session_over`` or ``time_went_back``.
+    """
+    _require_zone(since)
+    since = max(since, state.last_event_at)  # whoever recorded an event was there
+    state = _advance(state, until)
+    if until <= since:
+        return state
+    prompt = state.open_prompt
+    if prompt is not None and since < prompt.closes_at:
+        state = _with(state, replace(prompt, asked_at=prompt.asked_at + (until - since)))
+    if state.paused_at is not None:
+        return state  # the pause that goes on covers it
+    return _with_pause(state, since, until)
+
+
 def announce_end(state: SessionState, *, at: datetime) -> SessionState:
     """Note that the lesson is over; the closing prompt must follow soon.
 
@@ -340,7 +366,9 @@ def _require_closing_in_time(state: SessionState, at: datetime) -> None:
     # A prompt still open at the announced end must be resolved first; the window waits for it.
     resolved = [prompt.resolved_at for prompt in state.prompts if prompt.resolved_at is not None]
     free_since = max(filter(None, [state.end_announced_at, *resolved]))
-    if at > free_since + timedelta(seconds=state.rules.closing_prompt_within_s):
+    # Nothing could be asked while the engine was away, so that time is not in the window.
+    waited_s = state.running_s(free_since, at)
+    if waited_s > state.rules.closing_prompt_within_s:
         wanted = f"{state.rules.closing_prompt_within_s:g} s"
         raise ProtocolError("closing_prompt_late", f"more than {wanted} after the announced end")
 
@@ -376,5 +404,9 @@ def _begin_if_opened(state: SessionState) -> SessionState:
 def _end_pause(state: SessionState, at: datetime) -> SessionState:
     if state.paused_at is None:
         return state
-    pause = Pause(start_s=state.offset_s(state.paused_at), end_s=state.offset_s(at))
-    return replace(state, pauses=(*state.pauses, pause), paused_at=None)
+    return replace(_with_pause(state, state.paused_at, at), paused_at=None)
+
+
+def _with_pause(state: SessionState, start: datetime, end: datetime) -> SessionState:
+    pause = Pause(start_s=state.offset_s(start), end_s=state.offset_s(end))
+    return replace(state, pauses=(*state.pauses, pause))

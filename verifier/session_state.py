@@ -3,6 +3,7 @@
 The acts that lead from one state to the next are in :mod:`verifier.session`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,7 +49,7 @@ class SessionState:
     end_announced_at
         When the platform said the lesson was over; None before.
     pauses
-        Finished pauses, in offsets.
+        Finished pauses, in offsets; also when the engine itself was away.
     paused_at
         When the running pause began; None when the clock runs.
     ended_at
@@ -133,6 +134,12 @@ class SessionState:
     def offset_s(self, at: datetime) -> float:
         """Return seconds since the session started."""
         return (at - self.started_at).total_seconds()
+
+    def running_s(self, start: datetime, end: datetime) -> float:
+        """Return for how many seconds from ``start`` to ``end`` the lesson clock ran."""
+        start_s, end_s = self.offset_s(start), self.offset_s(end)
+        held = (min(end_s, p.end_s) - max(start_s, p.start_s) for p in self.pauses)
+        return end_s - start_s - math.fsum(max(0.0, overlap_s) for overlap_s in held)
 
     def spans(self) -> tuple[Span, ...]:
         """Return the spans as they stand; see :func:`verifier.credit.credit_spans`."""

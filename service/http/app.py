@@ -1,5 +1,6 @@
 """The HTTP application: every route, and what lies around all of them."""
 
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -10,8 +11,9 @@ from pipelines.clock import SystemClock
 from pipelines.lesson_course import RECEIVING_S
 from service.application import Application
 from service.http import classes, eligibility, health, learners, lists, prompts, receipts, sessions
-from service.http.body_limit import BodyLimits
-from service.http.middleware import install_middleware
+from service.http.body_limit import BodyLimits, IsKnown
+from service.http.callers import is_known
+from service.http.middleware import install_middleware, nobody_is_known
 from service.http.problem_handlers import install_problem_handlers
 from service.http.problems import Problem
 from verifier.protocols import Clock
@@ -38,7 +40,7 @@ _ROUTERS: Final = (learners, classes, sessions, prompts, receipts, eligibility, 
 
 def create_app(application: Application) -> FastAPI:
     """Return the app that serves an application."""
-    app = _app(application.clock)
+    app = _app(application.clock, partial(is_known, application))
     app.state.application = application
     return app
 
@@ -48,7 +50,7 @@ def openapi_document() -> dict[str, Any]:
     return _app(SystemClock()).openapi()
 
 
-def _app(clock: Clock) -> FastAPI:
+def _app(clock: Clock, is_known: IsKnown = nobody_is_known) -> FastAPI:
     app = FastAPI(
         title="zhenxue",
         summary="真学",
@@ -64,7 +66,7 @@ def _app(clock: Clock) -> FastAPI:
         _summarise(module.router)
         app.include_router(module.router)
     install_problem_handlers(app)
-    install_middleware(app, clock=clock, limits=LIMITS)
+    install_middleware(app, clock=clock, limits=LIMITS, is_known=is_known)
     _describe_problems(app)
     return app
 

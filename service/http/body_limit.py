@@ -3,23 +3,32 @@
 1. The moment the headers arrived is noted, so that a deadline does not depend on how long the
    body takes or how busy the engine is.
 2. A body that says by its headers that it is too large or no JSON is refused unread.
-3. The rest is read here, counted and timed, before the application sees any of it: a body that
+3. So is, where large ones may come, one of which nobody knows who sends it: or else whoever has
+   no key could fill the memory with them.
+4. The rest is read here, counted and timed, before the application sees any of it: a body that
    lies about its length, trickles, or breaks off starts nothing.
 
 Reading it whole costs nothing, since FastAPI does so too before it looks at credentials.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.problems import ProblemError, problem_response
+from service.http.failures import log_failure
+from service.http.problem_handlers import problem_of
+from service.http.problems import Problem, ProblemError, problem_response
 from service.http.request_log import request_id_of
+from verifier.errors import VerifierError
 from verifier.protocols import Clock
+
+IsKnown: TypeAlias = Callable[[str | None], bool]
 
 # No body is near as long, and Python refuses to read a number of thousands of digits.
 _MOST_LENGTH_DIGITS = 18
@@ -49,12 +58,22 @@ class _CallerGoneError(Exception):
 
 
 class BodyGate:
-    """Lets through requests whose body is JSON, small enough and there in time."""
+    """Lets through requests whose body is JSON, small enough and there in time.
 
-    def __init__(self, app: ASGIApp, *, clock: Clock, limits: BodyLimits) -> None:
+    Parameters
+    ----------
+    is_known
+        Says whether an ``Authorization`` header, None where there is none, is somebody's; asked
+        in a thread, since it may look into a database.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, clock: Clock, limits: BodyLimits, is_known: IsKnown
+    ) -> None:
         self._app = app
         self._clock = clock
         self._limits = limits
+        self._is_known = is_known
         self._patterns = [(compile_path(path)[0], most) for path, most in limits.by_route.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,11 +85,10 @@ class BodyGate:
         try:
             body = await self._admit(scope, receive)
         except ProblemError as error:
-            # What is left of the body would be taken for the next request: the connection ends.
-            refusal = problem_response(
-                error.problem, request_id=request_id_of(scope), headers={"Connection": "close"}
-            )
-            await refusal(scope, receive, send)
+            await _refuse(error.problem, scope, receive, send)
+        except VerifierError as error:
+            log_failure(error, request_id=request_id_of(scope))
+            await _refuse(problem_of(error), scope, receive, send)
         except _CallerGoneError:
             return
         else:
@@ -84,15 +102,29 @@ class BodyGate:
             raise _too_large(most)
         if length or "transfer-encoding" in headers:
             _require_json(headers)
+        if most > self._limits.default_bytes:
+            await self._require_known(headers)
         try:
             async with asyncio.timeout(self._limits.arrives_within_s):
                 return await _read(receive, most)
         except TimeoutError:
             raise ProblemError("request_timeout") from None
 
+    async def _require_known(self, headers: Headers) -> None:
+        if not await run_in_threadpool(self._is_known, headers.get("authorization")):
+            raise ProblemError("unauthenticated")
+
     def _most_bytes(self, path: str) -> int:
         matching = (most for pattern, most in self._patterns if pattern.match(path))
         return next(matching, self._limits.default_bytes)
+
+
+async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    # What is left of the body would be taken for the next request: the connection ends.
+    refusal = problem_response(
+        problem, request_id=request_id_of(scope), headers={"Connection": "close"}
+    )
+    await refusal(scope, receive, send)
 
 
 async def _read(receive: Receive, most: int) -> bytes:

@@ -1,10 +1,13 @@
 """Who calls: known by an API key or a learner's token, of which only the digest is looked up."""
 
+import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from sqlalchemy import Connection
 
 from service.application import Application
@@ -12,6 +15,9 @@ from service.credentials import ApiKey, LearnerToken, Role
 from service.http.problems import ProblemError
 from service.sql import api_keys, learner_access
 from service.sql.learner_access import LearnerAccess
+
+TOKEN_OUTLIVES_SESSION: Final = timedelta(days=7)
+"""A learner may look up what a lesson came to, and dispute it, for so long."""
 
 _RATE_WINDOW_S: Final = 60.0
 
@@ -36,11 +42,13 @@ class Caller:
     Attributes
     ----------
     principal
-        Whose requests these are, for rate limits and repeated requests; no secret.
+        Whose requests these are, for repeated requests; no secret.
     role
         None for a learner.
     platform_id
         The platform itself, or the one at which a learner's session runs; None for officers.
+    person
+        Which officer; None for platforms and learners.
     access
         What a learner's token opens; None for API keys.
     """
@@ -48,12 +56,31 @@ class Caller:
     principal: str
     role: Role | None
     platform_id: str | None
+    person: str | None = None
     access: LearnerAccess | None = None
+
+    @property
+    def budget(self) -> str:
+        """Who is charged: one for a platform, all its keys and its learners' tokens together.
+
+        Or else a platform would have as much as it opens sessions.
+        """
+        if self.platform_id is None:
+            return self.principal
+        # By its digest: live state takes no blanks and nothing but ASCII.
+        return f"platform:{hashlib.sha256(self.platform_id.encode()).hexdigest()}"
 
     @property
     def is_officer(self) -> bool:
         """Whether the values behind a decision may be shown."""
         return self.role is Role.OFFICER
+
+    @property
+    def own_person(self) -> str:
+        """The officer; ``forbidden`` for anybody else."""
+        if self.person is None:
+            raise ProblemError("forbidden", detail="an API key of an officer was wanted")
+        return self.person
 
     @property
     def own_platform_id(self) -> str:
@@ -70,19 +97,28 @@ def caller(
     """Return who calls.
 
     1. Something of a known form was shown.
-    2. Its digest is on record and not revoked.
-    3. That caller has not asked too often.
+    2. Its digest is on record, not revoked, and no token of a session long ended.
+    3. Whoever is charged for that caller has not asked too often.
     """
-    found = None
-    if shown is not None:
-        with application.database.reading() as tx:
-            found = _caller_by_key(tx, shown.credentials) or _learner(tx, shown.credentials)
+    found = None if shown is None else known_caller(application, shown.credentials)
     if found is None:
         raise ProblemError("unauthenticated")
     require_allowance(
-        application, f"calls:{found.principal}", application.settings.requests_per_minute
+        application, f"calls:{found.budget}", application.settings.requests_per_minute
     )
     return found
+
+
+def is_known(application: Application, authorization: str | None) -> bool:
+    """Say whether an ``Authorization`` header is somebody's, before anything else is looked at."""
+    scheme, shown = get_authorization_scheme_param(authorization)
+    return scheme.lower() == "bearer" and known_caller(application, shown) is not None
+
+
+def known_caller(application: Application, shown: str) -> Caller | None:
+    """Return whose key or token was shown; None if it is nobody's, or opens nothing any more."""
+    with application.database.reading() as tx:
+        return _caller_by_key(tx, shown) or _learner(tx, shown, application.clock.now())
 
 
 def require_allowance(application: Application, key: str, per_minute: int) -> None:
@@ -98,14 +134,17 @@ def _caller_by_key(tx: Connection, text: str) -> Caller | None:
     if principal is None:
         return None
     return Caller(
-        principal=f"key:{principal.key_id}", role=principal.role, platform_id=principal.platform_id
+        principal=f"key:{principal.key_id}",
+        role=principal.role,
+        platform_id=principal.platform_id,
+        person=principal.person,
     )
 
 
-def _learner(tx: Connection, text: str) -> Caller | None:
+def _learner(tx: Connection, text: str, now: datetime) -> Caller | None:
     token = LearnerToken.parse(text)
     access = None if token is None else learner_access.access_of(tx, token.digest)
-    if access is None:
+    if access is None or _is_long_over(access, now):
         return None
     return Caller(
         principal=f"session:{access.session_id}",
@@ -113,6 +152,10 @@ def _learner(tx: Connection, text: str) -> Caller | None:
         platform_id=access.platform_id,
         access=access,
     )
+
+
+def _is_long_over(access: LearnerAccess, now: datetime) -> bool:
+    return access.ended_at is not None and now >= access.ended_at + TOKEN_OUTLIVES_SESSION
 
 
 AnyCaller = Annotated[Caller, Depends(caller)]

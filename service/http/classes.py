@@ -14,7 +14,7 @@ from service.http.problem_responses import problems
 from service.http.values import Message, OpaqueId, ShortText
 from service.sql import training_classes
 from service.sql.training_classes import TrainingClass
-from verifier.eligibility_facts import ClassFact, RosterFact
+from verifier.eligibility_facts import LEAST_CREDIT_HOURS, ClassFact, RosterFact
 from verifier.errors import InputError
 
 MOST_CREDIT_HOURS: Final = 10_000
@@ -51,7 +51,7 @@ class ClassApplication(Message):
     starts_on: Day = Field(description="First day, in China.", examples=["2026-03-01"])
     ends_on: Day = Field(description="Last day, included.", examples=["2026-04-30"])
     required_credit_hours: float = Field(
-        gt=0,
+        ge=LEAST_CREDIT_HOURS,
         le=MOST_CREDIT_HOURS,
         strict=True,
         allow_inf_nan=False,
@@ -157,7 +157,7 @@ def approve_class(class_id: OpaqueId, found: OfficerCaller, call: Calls) -> Resp
     def act(tx: Connection) -> TrainingClass:
         at = call.application.clock.now()
         return training_classes.approve_class(
-            tx, class_id=class_id, approved_by=found.principal, at=at
+            tx, class_id=class_id, approved_by=found.own_person, at=at
         )
 
     return call.once_in_sql(act, ClassOut.of)

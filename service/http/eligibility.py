@@ -29,7 +29,6 @@ from verifier.eligibility_result import (
     Scalar,
 )
 from verifier.errors import UnknownSubjectError
-from verifier.list_entry import SubjectKind
 
 MOST_CLAIMED_MINUTES: Final = 1_000_000
 
@@ -45,7 +44,7 @@ class RuleOut(Message):
     text_zh: str | None
     text_en: str | None
     values: Mapping[str, Scalar] = Field(
-        default_factory=dict, description="What the rule looked at. Platforms are not told."
+        default_factory=dict, description="What the rule looked at; for officers."
     )
 
 
@@ -182,19 +181,11 @@ def _rule(result: RuleResult, found: Caller) -> RuleOut:
     told = RuleOut(
         rule=result.rule, outcome=result.outcome, code=code, text_zh=text[0], text_en=text[1]
     )
-    # Platforms are told codes and texts: with the values they could feel their way.
-    if found.platform_id is not None and found.access is None:
+    # Platforms are told codes and texts: with the values they could feel their way. A learner's
+    # token is no better, since the platform hands the code on and may have exchanged it itself.
+    if not found.is_officer:
         return told
-    return RuleOut(**told.model_dump(exclude_unset=True), values=_values(result, found))
-
-
-def _values(result: RuleResult, found: Caller) -> Mapping[str, Scalar]:
-    """Return a rule's values; what a list says of others than the learner is for officers."""
-    of_others = result.values.get("subject_kind", SubjectKind.LEARNER) != SubjectKind.LEARNER
-    proposed = result.code is GateCode.BLACK_LIST_PROPOSED
-    if (of_others or proposed) and not found.is_officer:
-        return {}
-    return result.values
+    return RuleOut(**told.model_dump(exclude_unset=True), values=result.values)
 
 
 def _settlement(done: Settlement) -> SettlementOut:

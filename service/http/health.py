@@ -14,6 +14,7 @@ from service.sql.entry_log import SqlEntrySource
 from verifier.errors import LedgerError
 
 _PUBLISHING_FAILS: Final = "publishing: no checkpoint can be signed, so nothing gets proven"
+_SWEEPING_FAILS: Final = "sweeping: sessions that were left are not settled"
 _DATABASE_FAILS: Final = "database: it cannot be read"
 
 router = APIRouter(tags=["health"])
@@ -29,7 +30,7 @@ class LogHealth(Message):
 
 
 class Health(Message):
-    """What the service runs on; ``degraded`` where credit cannot be earned or proven."""
+    """What the service runs on; ``degraded`` where credit cannot be earned, proven or settled."""
 
     status: Literal["ok", "degraded"]
     database: str = Field(examples=["sqlite"])
@@ -43,6 +44,7 @@ def health(application: ApplicationOf, response: Response) -> Health:
     """Say whether the service works; needs no key."""
     log = _log(application)
     failing = [_PUBLISHING_FAILS] if application.publishing.failing else []
+    failing += [_SWEEPING_FAILS] if application.sweeping.failing else []
     failing += [_DATABASE_FAILS] if log.pending is None else []
     if failing:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

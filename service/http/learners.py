@@ -1,11 +1,12 @@
 """Learners: registered by a platform, asked for their consent, enrolled with their face."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, FailFast, Field
 from sqlalchemy import Connection
 
 from pipelines.enrolment import Vouching
@@ -23,11 +24,12 @@ from service.http.calls import Calls
 from service.http.problem_responses import problems
 from service.http.values import Base64Bytes, Message, OpaqueId, OwnReference
 from service.sql import registry
+from service.sql.errors import StorageBusyError
 from service.sql.lesson_store import SqlLessonReader
 from service.sql.registry import Registration
 from verifier.eligibility_facts import CHINA_TIME
 from verifier.enrolment import MIN_LIVE_FRAMES, Anchor, Refusal, RefusalCode
-from verifier.errors import InputError, UnknownSubjectError
+from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 from verifier.identity import Identity, check_character, parse_identity
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement
@@ -42,8 +44,11 @@ router = APIRouter(tags=["learners"])
 
 
 def _no_identity_number(reference: str) -> str:
-    # References are kept and shown in the clear; platforms that use numbers as ids exist.
-    body, check = reference[:17], reference[17:].upper()
+    # References are kept and shown in the clear; platforms that use numbers as ids exist. Full
+    # width, blanks and dashes make it no other number.
+    folded = unicodedata.normalize("NFKC", reference).upper()
+    number = "".join(character for character in folded if character.isalnum())
+    body, check = number[:17], number[17:]
     if body.isascii() and body.isdigit() and len(body) == 17 and check_character(body) == check:
         raise InputError("reference: an identity number; an id of the platform's own was wanted")
     return reference
@@ -98,13 +103,21 @@ class EnrolmentOut(Message):
     enrolled_at: datetime
 
 
+class IdentityOnRecord(Message):
+    """Who the learner is on paper, for an officer who has the card in hand."""
+
+    name: str
+    id_number_ends: str = Field(description="The last four characters.")
+
+
 class LearnerOut(Message):
-    """A learner as a platform may know them."""
+    """A learner as a platform may know them; only officers are told a name."""
 
     learner_id: str
     registered_at: datetime
     consent: ConsentOut | None
     enrolment: EnrolmentOut | None
+    identity: IdentityOnRecord | None = None
 
 
 class EnrolmentIn(Message):
@@ -116,7 +129,9 @@ class EnrolmentIn(Message):
         examples=[_EXAMPLE_PICTURE],
     )
     live: Annotated[
-        Sequence[Base64Bytes], Field(min_length=MIN_LIVE_FRAMES, max_length=MOST_LIVE_FRAMES)
+        list[Base64Bytes],
+        FailFast(),
+        Field(min_length=MIN_LIVE_FRAMES, max_length=MOST_LIVE_FRAMES),
     ] = Field(
         repr=False,
         description="JPEG or PNG, up to 1 MiB each: different ones, taken now.",
@@ -197,10 +212,16 @@ def register_learner(body: LearnerRegistration, found: PlatformCaller, call: Cal
 
 @router.get("/v1/learners/{learner_id}", responses=problems("unknown_subject"))
 def get_learner(learner_id: OpaqueId, found: StaffCaller, application: ApplicationOf) -> LearnerOut:
-    """Return a learner's registration, consent and enrolment; no name, no number."""
+    """Return a learner's registration, consent and enrolment; to officers also the name."""
     with application.database.reading() as tx:
         _require_own(tx, found, learner_id)
-        return _learner(tx, learner_id)
+        shown = _learner(tx, learner_id)
+        identity = registry.identity_of(tx, learner_id) if found.is_officer else None
+    if identity is None:
+        return shown
+    ends = identity.id_number[-4:]
+    known = IdentityOnRecord(name=identity.name, id_number_ends=ends)
+    return shown.model_copy(update={"identity": known})
 
 
 @router.put("/v1/learners/{learner_id}/consent", responses=problems("unknown_subject"))
@@ -244,6 +265,7 @@ def withdraw_consent(
             "unreadable_image",
             "unknown_subject",
             "consent_missing",
+            "identity_missing",
             "body_too_large",
             "idempotency_conflict",
             "identity_authority_unavailable",
@@ -257,21 +279,30 @@ def enrol(learner_id: OpaqueId, body: EnrolmentIn, found: StaffCaller, call: Cal
     with application.database.reading() as tx:
         _require_own(tx, found, learner_id)
     require_allowance(application, f"enrolments:{learner_id}", ENROLMENTS_PER_MINUTE)
+    identity: Identity | None = None
 
     def judge(also: Callable[[LessonUnit, StoredEnrolment], None]) -> None:
-        done = application.enroller.enrol(
-            learner_id,
-            reference=body.reference,
-            live=body.live,
-            vouching=_vouching(application, found, learner_id, body.reference),
-            also=also,
-        )
+        nonlocal identity
+        with application.enrolling.of(found.budget):
+            identity = _identity_on_record(application, found, learner_id)
+            vouching = _vouching(application, found, identity, body.reference)
+            with application.turns.take():
+                done = application.enroller.enrol(
+                    learner_id,
+                    reference=body.reference,
+                    live=body.live,
+                    vouching=vouching,
+                    also=also,
+                )
         if isinstance(done, Refusal):
             raise _RefusedError(done)
 
     def render(tx: Connection, stored: StoredEnrolment) -> EnrolmentPassed:
-        # Once more, in the unit of work: it may have been withdrawn while the faces were judged.
+        # Once more, in the unit of work: while the faces were judged consent may have been
+        # withdrawn, or the name corrected, and nobody vouched for the new one.
         require_consent(tx, learner_id)
+        if registry.identity_of(tx, learner_id) != identity:
+            raise StorageBusyError("the identity on record changed meanwhile")
         return EnrolmentPassed(anchor=stored.anchor, evidence_id=stored.evidence_id)
 
     try:
@@ -281,17 +312,33 @@ def enrol(learner_id: OpaqueId, body: EnrolmentIn, found: StaffCaller, call: Cal
         return Response(refused.model_dump_json(), media_type="application/json")
 
 
-def _vouching(
-    application: Application, found: Caller, learner_id: str, reference: bytes
-) -> Vouching:
-    """Find out who vouches for the reference; nobody's face is shown around without consent.
+def _identity_on_record(
+    application: Application, found: Caller, learner_id: str
+) -> Identity | None:
+    """Return who the learner is on paper; nobody's face is looked at or shown without consent.
 
-    An officer saw person and card. For a platform the identity authority is asked, where it is
-    known whom to ask about; else only the institution says so.
+    Raises
+    ------
+    ProtocolError
+        ``consent_missing``; ``identity_missing`` for an officer, who would have nothing to compare
+        the card with.
     """
     with application.database.reading() as tx:
         require_consent(tx, learner_id)
         identity = registry.identity_of(tx, learner_id)
+    if identity is None and found.is_officer:
+        raise ProtocolError("identity_missing", "no identity is on record; register it first")
+    return identity
+
+
+def _vouching(
+    application: Application, found: Caller, identity: Identity | None, reference: bytes
+) -> Vouching:
+    """Find out who vouches for the reference.
+
+    An officer saw person and card. For a platform the identity authority is asked, where it is
+    known whom to ask about; else only the institution says so.
+    """
     if found.is_officer:
         return Vouching(anchor=Anchor.OFFICER)
     if identity is None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, BeforeValidator, Field, ValidationInfo
+from pydantic import AwareDatetime, BeforeValidator, FailFast, Field, ValidationInfo
 from sqlalchemy import Connection
 
 from service.http.callers import ApplicationOf, Caller, OfficerCaller, StaffCaller
@@ -45,7 +45,7 @@ class SubjectIn(Message):
 class ListQuestion(Message):
     """Subjects to look up, up to 1000 at once."""
 
-    subjects: Sequence[SubjectIn] = Field(
+    subjects: Annotated[list[SubjectIn], FailFast()] = Field(
         min_length=1,
         max_length=MOST_SUBJECTS,
         examples=[[{"kind": "institution", "id": "school-17"}]],
@@ -82,7 +82,7 @@ class EntryProposal(Message):
 
 
 class EntryOut(Message):
-    """An entry as officers see it; ``proposed_by`` and ``approved_by`` name API keys."""
+    """An entry as officers see it; ``proposed_by`` and ``approved_by`` name persons."""
 
     entry_id: str
     list_name: ListName
@@ -138,7 +138,7 @@ def propose(body: EntryProposal, found: OfficerCaller, call: Calls) -> Response:
             valid_from=body.valid_from or now,
             valid_to=body.valid_to,
             reason_code=body.reason_code,
-            proposed_by=found.principal,
+            proposed_by=found.own_person,
             proposed_at=now,
         )
         propose_entry(tx, proposal)
@@ -163,7 +163,7 @@ def approve(entry_id: OpaqueId, found: OfficerCaller, call: Calls) -> Response:
     def act(tx: Connection) -> ListEntry:
         at = call.application.clock.now()
         try:
-            return approve_entry(tx, entry_id=entry_id, approved_by=found.principal, at=at)
+            return approve_entry(tx, entry_id=entry_id, approved_by=found.own_person, at=at)
         except InvalidRecordError:  # nothing else can be wrong with a proposal that was kept
             raise ProblemError("second_person_wanted") from None
 

@@ -4,7 +4,7 @@ import errno
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -13,13 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.bounded_observer import BusyError
 from service.http.failures import log_failure
 from service.http.problems import PROBLEMS, FieldProblem, Problem, ProblemError, problem_response
 from service.http.request_log import request_id_of
 from service.http.values import WANTED
 from service.live.live_state import LiveStateUnavailableError
 from service.sql.errors import CommitUncertainError, StorageBusyError, StorageError
+from service.turns import BusyError
 from verifier.errors import (
     ContractMismatchError,
     IdentityAuthorityUnavailableError,
@@ -67,6 +67,8 @@ _HTTP_CODES: Mapping[int, str] = {
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limited",
 }
 
+MOST_ERRORS_TOLD: Final = 20
+
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 # A message of pydantic holds what was sent where one of these goes into it, or where it is not
@@ -93,7 +95,8 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 
 async def _on_verifier_error(request: Request, error: Exception) -> Response:
-    return _respond(request, _problem_of(error), error)
+    assert isinstance(error, VerifierError)  # noqa: S101 - likewise
+    return _respond(request, problem_of(error), error)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
@@ -101,7 +104,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     errors = error.errors()
     if any(each["type"] == "json_invalid" for each in errors):
         return _respond(request, Problem.of("malformed_body"), error)
-    fields = tuple(_field_problem(each) for each in errors)
+    fields = tuple(_field_problem(each) for each in errors[:MOST_ERRORS_TOLD])
     return _respond(request, Problem.of("invalid_input", errors=fields), error)
 
 
@@ -117,7 +120,8 @@ async def _on_os_error(request: Request, error: Exception) -> Response:
     return _respond(request, Problem.of("storage_unavailable"), error)
 
 
-def _problem_of(error: Exception) -> Problem:
+def problem_of(error: VerifierError) -> Problem:
+    """Return what the caller is told of an error that was raised on purpose."""
     if isinstance(error, ProtocolError):
         code = error.code if error.code in PROBLEMS else "not_allowed_now"
         return Problem.of(code, detail=str(error))

@@ -35,9 +35,6 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
             400, "The body is not readable JSON", "请求体不是可读的 JSON"
         ),
         "malformed_request": ProblemKind(400, "The request is malformed", "请求格式不正确"),
-        "idempotency_key_missing": ProblemKind(
-            400, "An Idempotency-Key header was wanted", "缺少 Idempotency-Key 请求头"
-        ),
         "request_timeout": ProblemKind(408, "The body took too long to arrive", "请求体接收超时"),
         "body_too_large": ProblemKind(413, "The body is too large", "请求体过大"),
         "wrong_content_type": ProblemKind(
@@ -64,12 +61,6 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
             "This Idempotency-Key came with another request",
             "该 Idempotency-Key 已用于其他请求",
         ),
-        "idempotency_in_progress": ProblemKind(
-            409,
-            "A request with this Idempotency-Key is under way",
-            "相同 Idempotency-Key 正在处理",
-            1,
-        ),
         "answer_in_progress": ProblemKind(
             409, "An answer to this prompt is being judged", "该验证的应答正在判定", 1
         ),
@@ -88,6 +79,11 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         ),
         "consent_missing": ProblemKind(
             409, "The learner's consent is not in force", "学员未同意或已撤回同意"
+        ),
+        "identity_missing": ProblemKind(
+            409,
+            "No name and number are on record to compare the card with",
+            "尚未登记姓名和身份证号，无法核对证件",
         ),
         "code_spent": ProblemKind(
             401, "The code was used before or is too old", "该验证码已使用或已过期"
@@ -134,7 +130,10 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         "live_state_unavailable": ProblemKind(503, "Live state is unavailable", "缓存暂不可用", 5),
         "storage_unavailable": ProblemKind(503, "The store cannot be written", "存储暂不可用", 30),
         "busy": ProblemKind(
-            503, "Too many answers wait; send the same one again", "判定繁忙，请重发同一应答", 2
+            503,
+            "Too many pictures wait; send the same request again",
+            "判定繁忙，请重发同一请求",
+            2,
         ),
         "ledger_unverified": ProblemKind(503, "Stored evidence does not verify", "存档校验未通过"),
         "model_unavailable": ProblemKind(503, "The models are not installed", "模型未就绪", 30),
@@ -168,7 +167,9 @@ class Problem(BaseModel):
     )
     detail: str | None = Field(default=None, examples=["the answer came 3.2 s too late"])
     reason: str | None = Field(default=None, description="Finer than `code`, where there is more.")
-    errors: tuple[FieldProblem, ...] | None = None
+    errors: tuple[FieldProblem, ...] | None = Field(
+        default=None, description="Which fields were wrong, the first twenty of them."
+    )
     retry_after_s: int | None = Field(default=None, description="As the Retry-After header.")
     request_id: str | None = Field(default=None, description="As the X-Request-Id header.")
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import FailFast, Field
 from sqlalchemy import Connection
 
 from pipelines.lesson import AnswerView, PromptView
@@ -21,6 +21,7 @@ from service.http.problems import ProblemError
 from service.http.values import Base64Bytes, Message, OpaqueId
 from service.sql.owners import asked_of
 from verifier.answer import ANSWER_TEXT, AnswerReason
+from verifier.assurance import Assurance
 from verifier.errors import UnknownSubjectError
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement
@@ -66,7 +67,8 @@ class AnswerIn(Message):
 
     nonce: Base64Bytes = Field(examples=["q83vEjRWeJCrze8SNFZ4kA=="])
     frames: Annotated[
-        Sequence[Base64Bytes],
+        list[Base64Bytes],
+        FailFast(),
         Field(min_length=1, max_length=MOST_FRAMES, examples=[["/9j/4AAQSkZJRg=="]]),
     ]
 
@@ -126,7 +128,7 @@ def answer_prompt(prompt_id: OpaqueId, body: AnswerIn, request: Request, call: C
                 session_id,
                 prompt_id=prompt_id,
                 nonce=body.nonce,
-                frames=list(body.frames),
+                frames=body.frames,
                 arrived_at=request.state.arrived_at,
                 also=also,
             )
@@ -155,6 +157,9 @@ def _own_session(application: Application, found: Caller, prompt_id: str) -> tup
             raise UnknownSubjectError("there is no prompt with that id")
         if found.is_officer:
             raise ProblemError("forbidden", detail="officers do not answer for learners")
+        if asked.assurance is Assurance.FRAME and found.access is None:
+            # Its pictures must not have passed through the platform's hands.
+            raise ProblemError("forbidden", detail="only the learner answers in the engine's frame")
         require_consent(tx, asked.learner_id)
     return asked.session_id, asked.learner_id
 

@@ -1,8 +1,9 @@
 """Running an app on a socket: in the foreground for `serve`, in a thread for demo and tests."""
 
+import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Final
 
@@ -39,8 +40,12 @@ def base_url(bound: socket.socket) -> str:
 
 
 def serve(app: FastAPI, bound: socket.socket) -> None:
-    """Serve until a signal asks to stop."""
-    _server(app).run(sockets=[bound])
+    """Serve until a signal asks to stop; return once requests in progress have ended."""
+    # uvicorn raises the signal again when it has stopped: its default would end the process here,
+    # with the database open and the last entries unsigned.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        _server(app).run(sockets=[bound])
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from service.sql import learner_access, registry, training_classes
 from service.sql.lesson_store import SqlLessonReader
 from verifier.assurance import Assurance
 from verifier.enrolment import Anchor
-from verifier.errors import UnknownSubjectError
+from verifier.errors import ProtocolError, UnknownSubjectError
 from verifier.prompt import Judgement
 from verifier.session_state import SessionPhase
 
@@ -48,7 +48,8 @@ class SessionOpening(Message):
     learner_id: OpaqueId = Field(examples=["5b0e8d1f0c9a4e7d8f2b6a3c1d9e0f42"])
     class_id: OpaqueId = Field(examples=["cook-2026-03"])
     planned_minutes: Annotated[
-        float, Field(gt=0, le=LONGEST_LESSON_MINUTES, allow_inf_nan=False, examples=[48])
+        float,
+        Field(gt=0, le=LONGEST_LESSON_MINUTES, strict=True, allow_inf_nan=False, examples=[48]),
     ]
     assurance: Assurance = Assurance.PLATFORM
 
@@ -61,6 +62,14 @@ class SessionOpened(Message):
     expires_at: datetime
     assurance: Assurance
     anchor: Anchor
+    code: str = Field(description="Goes to the learner; exchanged once for a token.")
+    code_expires_at: datetime
+
+
+class CodeIssued(Message):
+    """A fresh one-time code; the earlier one and its token open nothing any more."""
+
+    session_id: str
     code: str = Field(description="Goes to the learner; exchanged once for a token.")
     code_expires_at: datetime
 
@@ -189,6 +198,23 @@ def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Re
 
 
 @router.post(
+    "/v1/sessions/{session_id}/code",
+    response_model=CodeIssued,
+    responses=problems("unknown_subject", "session_over", "idempotency_conflict"),
+)
+def renew_code(session_id: OpaqueId, found: PlatformCaller, call: Calls) -> Response:
+    """Give out another one-time code, where the learner's was lost, too old or used by another."""
+    require_own(call.application, found, session_id)
+
+    def act(tx: Connection) -> CodeIssued:
+        if SqlLessonReader(tx).lesson(session_id).state.ended_at is not None:
+            raise ProtocolError("session_over", "the session has ended")
+        return _new_code(call.application, tx, session_id)
+
+    return call.once_in_sql(act, lambda issued: issued)
+
+
+@router.post(
     "/v1/sessions/{session_id}/token",
     responses=problems("unauthenticated", "rate_limited", "code_spent", "unknown_subject"),
 )
@@ -223,6 +249,8 @@ def get_session(session_id: OpaqueId, found: AnyCaller, application: Application
 )
 def poll(session_id: OpaqueId, found: AnyCaller, application: ApplicationOf) -> PromptReply:
     """Return the prompt that waits for an answer now, or null; ask every few seconds."""
+    if found.is_officer:  # asking is what sends a prompt out
+        raise ProblemError("forbidden", detail="officers do not ask for learners' prompts")
     require_own(application, found, session_id)
     return PromptReply.of(application.engine.poll(session_id))
 
@@ -272,21 +300,24 @@ def require_own(application: Application, found: Caller, session_id: str) -> Les
 
 def _opened(application: Application, tx: Connection, session_id: str) -> SessionOpened:
     """Give out the learner's code in the unit of work that opened the session."""
-    lesson = SqlLessonReader(tx).lesson(session_id)
-    code = issue_one_time_code()
-    expires_at = application.clock.now() + CODE_LIVES
-    learner_access.keep_code(
-        tx, session_id=session_id, code_sha256=code.digest, expires_at=expires_at
-    )
+    lesson, issued = SqlLessonReader(tx).lesson(session_id), _new_code(application, tx, session_id)
     return SessionOpened(
         session_id=session_id,
         opened_at=lesson.state.started_at,
         expires_at=lesson.expires_at,
         assurance=lesson.assurance,
         anchor=lesson.anchor,
-        code=code.text,
-        code_expires_at=expires_at,
+        code=issued.code,
+        code_expires_at=issued.code_expires_at,
     )
+
+
+def _new_code(application: Application, tx: Connection, session_id: str) -> CodeIssued:
+    code, expires_at = issue_one_time_code(), application.clock.now() + CODE_LIVES
+    learner_access.keep_code(
+        tx, session_id=session_id, code_sha256=code.digest, expires_at=expires_at
+    )
+    return CodeIssued(session_id=session_id, code=code.text, code_expires_at=expires_at)
 
 
 def _evidence(answer: ArchivedAnswer, published_size: int) -> EvidenceOut:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from service.credentials import Role
 from service.sql.checked_text import require_text
@@ -15,11 +16,21 @@ from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who calls, by the key that was shown; ``platform_id`` is None for officers."""
+    """Who calls, by the key that was shown.
+
+    Attributes
+    ----------
+    platform_id
+        None for officers.
+    person
+        Whose key an officer's is: what takes two takes two persons, not two keys. None for
+        platforms.
+    """
 
     key_id: str
     role: Role
     platform_id: str | None
+    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +56,23 @@ def create_key(
 ) -> None:
     """Keep a key that was just made.
 
+    Parameters
+    ----------
+    label
+        For the list of keys; of an officer's key, the person.
+
     Raises
     ------
     InputError
-        If a platform's key names no platform, or an officer's key names one.
+        If a platform's key names no platform, or an officer's key names one or no person.
     UnknownSubjectError
         If the platform is unknown.
     """
-    require_text("label", label, longest=LONGEST_TITLE)
+    is_officer = principal.role is Role.OFFICER
+    # A person's name stands in approvals, which are as long as ids.
+    require_text("label", label, longest=LONGEST_ID if is_officer else LONGEST_TITLE)
+    if principal.person != (label if is_officer else None):
+        raise InputError(f"a key of role {principal.role} and a person do not go together")
     if (principal.role is Role.PLATFORM) != (principal.platform_id is not None):
         raise InputError(f"a key of role {principal.role} and a platform do not go together")
     if principal.platform_id is not None:
@@ -84,7 +104,7 @@ def stored_keys(tx: Connection, *, platform_id: str | None = None) -> Sequence[S
         chosen = chosen.where(api_key.c.platform_id == platform_id)
     return [
         StoredKey(
-            principal=_principal(row.key_id, row.role, row.platform_id),
+            principal=_principal(row),
             label=row.label,
             created_at=row.created_at,
             revoked_at=row.revoked_at,
@@ -101,11 +121,17 @@ def authenticate(tx: Connection, secret_sha256: bytes) -> Principal | None:
     """
     valid = (api_key.c.secret_sha256 == secret_sha256) & api_key.c.revoked_at.is_(None)
     row = tx.execute(select(api_key).where(valid)).one_or_none()
-    return None if row is None else _principal(row.key_id, row.role, row.platform_id)
+    return None if row is None else _principal(row)
 
 
-def _principal(key_id: str, role: str, platform_id: str | None) -> Principal:
-    return Principal(key_id=key_id, role=Role(role), platform_id=platform_id)
+def _principal(row: Row[Any]) -> Principal:
+    role = Role(row.role)
+    return Principal(
+        key_id=row.key_id,
+        role=role,
+        platform_id=row.platform_id,
+        person=row.label if role is Role.OFFICER else None,
+    )
 
 
 def _require_platform(tx: Connection, platform_id: str) -> None:

@@ -258,7 +258,9 @@ def _postgresql_engine(url: URL, busy_timeout_s: float) -> Engine:
             connect_args={"connect_timeout": max(2, round(busy_timeout_s))},
         )
     except ModuleNotFoundError as error:
-        raise InputError('PostgreSQL needs a driver: pip install "zhenxue[postgresql]"') from error
+        raise InputError(
+            'PostgreSQL needs a driver: pip install -e ".[postgresql]" in the source folder'
+        ) from error
     settings = (
         "SET timezone = 'UTC'",
         "SET synchronous_commit = on",  # a server may be set up to acknowledge what it could lose

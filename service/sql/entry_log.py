@@ -32,19 +32,6 @@ def append_entry(tx: Connection, prepared: PreparedEntry) -> int:
     return following - 1
 
 
-def entry_index(tx: Connection, leaf_hash: bytes) -> int | None:
-    """Return the place of the entry with that 32-byte hash; None if there is none."""
-    found = select(log_entry.c.log_index).where(log_entry.c.leaf_hash == leaf_hash)
-    return tx.execute(found).scalar_one_or_none()
-
-
-def named_objects(tx: Connection) -> set[str]:
-    """Return the hex SHA-256 of every object that an entry names."""
-    digest = log_entry.c.object_sha256
-    named = select(digest).where(digest.is_not(None)).distinct()
-    return set(tx.execute(named).scalars())
-
-
 class SqlEntrySource:
     """Implements :class:`pipelines.lesson_store.EntrySource`."""
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, select
 from service.sql.registry import consents, registered_at
 from service.sql.subject_lists import entries_about
 from service.sql.tables import enrolment, session
-from service.sql.training_classes import claimed_s, class_of, roster_fact
+from service.sql.training_classes import claimed_s, class_of, whole_roster
 from verifier.assurance import Assurance
 from verifier.eligibility_facts import (
     EligibilityFacts,
@@ -59,7 +59,7 @@ def eligibility_facts(
         registered_at=registered_at(tx, learner_id),
         consents=consents(tx, learner_id=learner_id, purpose=purpose),
         class_fact=fact,
-        roster=roster_fact(tx, class_id=class_id, learner_id=learner_id),
+        roster=whole_roster(tx, class_id=class_id, learner_id=learner_id),
         enrolment=_enrolment(tx, learner_id),
         sessions=_sessions(tx, learner_id, class_id, published_size),
         list_entries=entries_about(tx, subjects),

@@ -59,8 +59,9 @@ def replay(tx: Connection, request: IdempotentRequest) -> StoredReply | None:
     Raises
     ------
     ProtocolError
-        ``idempotency_conflict`` if the key was used for another request,
-        ``idempotency_in_progress`` if the first request took the key and is not over.
+        ``idempotency_conflict`` if the key was used for another request.
+    ValueError
+        If a unit of work took the key and kept no reply.
     """
     same = (_row.principal == request.principal) & (_row.key == request.key)
     row = tx.execute(select(idempotency).where(same)).one_or_none()
@@ -69,7 +70,7 @@ def replay(tx: Connection, request: IdempotentRequest) -> StoredReply | None:
     if (row.route, bytes(row.body_sha256)) != (request.route, request.body_sha256):
         raise ProtocolError("idempotency_conflict", "this key was used for another request")
     if row.status is None:
-        raise ProtocolError("idempotency_in_progress", "the first request is not over")
+        raise ValueError("the key was taken and no reply kept, in one unit of work")
     return StoredReply(status=row.status, body=row.response)
 
 

@@ -231,8 +231,16 @@ class SqlLessonStore:
         found = select(_session.session_id).where(_session.ended_at.is_(None))
         if expired_at is not None:
             found = found.where(_session.expires_at <= expired_at)
+        return self._ids(found.order_by(_session.expires_at))
+
+    def never_begun(self) -> Sequence[str]:
+        """Return the ids of lessons that have not ended and never got their schedule."""
+        never = _session.ended_at.is_(None) & _session.checkpoint_size.is_(None)
+        return self._ids(select(_session.session_id).where(never).order_by(_session.opened_at))
+
+    def _ids(self, chosen: Select[Any]) -> Sequence[str]:
         with self._database.reading() as tx:
-            return list(tx.execute(found.order_by(_session.expires_at)).scalars())
+            return list(tx.execute(chosen).scalars())
 
 
 def _added(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from service.sql.tables import prompt, session
+from verifier.assurance import Assurance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,13 +15,20 @@ class Asked:
     session_id: str
     learner_id: str
     platform_id: str
+    assurance: Assurance
 
 
 def asked_of(tx: Connection, prompt_id: str) -> Asked | None:
     """Return who was asked by a prompt; None if there is no such prompt."""
-    columns = (session.c.session_id, session.c.learner_id, session.c.platform_id)
+    row = session.c
+    columns = (row.session_id, row.learner_id, row.platform_id, row.assurance)
     found = select(*columns).join(prompt).where(prompt.c.prompt_id == prompt_id)
-    row = tx.execute(found).one_or_none()
-    if row is None:
+    asked = tx.execute(found).one_or_none()
+    if asked is None:
         return None
-    return Asked(session_id=row.session_id, learner_id=row.learner_id, platform_id=row.platform_id)
+    return Asked(
+        session_id=asked.session_id,
+        learner_id=asked.learner_id,
+        platform_id=asked.platform_id,
+        assurance=Assurance(asked.assurance),
+    )

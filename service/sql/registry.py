@@ -25,6 +25,7 @@ from service.sql.tables import (
     learner_alias,
 )
 from verifier.eligibility_facts import ConsentFact
+from verifier.enrolment import Anchor
 from verifier.errors import InputError, UnknownSubjectError
 from verifier.identity import Identity
 
@@ -43,13 +44,13 @@ def register_learner(
 ) -> Registration:
     """Put a learner on record under a platform's own reference; the same again changes nothing.
 
-    A number that is known with another name is corrected as long as nobody is enrolled under it:
-    until then nobody has vouched for either name.
+    A number that is known with another name is corrected as long as nobody independent has vouched
+    for a face under it: an institution's word must not fix a name that it made up.
 
     Raises
     ------
     InputError
-        If the reference already stands for somebody else, or the name is not the one enrolled.
+        If the reference already stands for somebody else, or the name is not the one vouched for.
     """
     require_text("reference", reference, longest=LONGEST_REFERENCE)
     known = _by_alias(tx, platform_id, reference)
@@ -155,6 +156,11 @@ def _find_or_make(tx: Connection, identity: Identity | None, at: datetime) -> Ro
 
 def _agree(tx: Connection, known: Row[Any], identity: Identity) -> None:
     """Bring what is on record and what is said now together, or refuse."""
+    if _identity(known) == identity:
+        return
+    # Locked, as enrolling does: nobody vouches for the old name while it is being changed.
+    locked = select(learner).where(learner.c.learner_id == known.learner_id)
+    known = tx.execute(locked.with_for_update(key_share=True)).one()
     index, before = _index(tx, identity), _identity(known)
     if before == identity:
         return
@@ -162,7 +168,7 @@ def _agree(tx: Connection, known: Row[Any], identity: Identity) -> None:
         raise InputError("this reference stands for a learner with another identity number")
     if before is None and _is_taken(tx, index):
         raise InputError("this identity number belongs to a learner with another reference")
-    if _is_enrolled(tx, known.learner_id):
+    if _is_vouched_for(tx, known.learner_id):
         raise InputError("this learner is enrolled with another name, or with none")
     said = {"id_index": index, "identity": _record(identity)}
     tx.execute(update(learner).where(learner.c.learner_id == known.learner_id).values(said))
@@ -185,9 +191,9 @@ def _is_taken(tx: Connection, index: bytes) -> bool:
     return tx.execute(taken).one_or_none() is not None
 
 
-def _is_enrolled(tx: Connection, learner_id: str) -> bool:
-    enrolled = select(enrolment.c.learner_id).where(enrolment.c.learner_id == learner_id)
-    return tx.execute(enrolled).one_or_none() is not None
+def _is_vouched_for(tx: Connection, learner_id: str) -> bool:
+    anchor = select(enrolment.c.anchor).where(enrolment.c.learner_id == learner_id)
+    return tx.execute(anchor).scalar_one_or_none() not in {None, Anchor.INSTITUTION.value}
 
 
 def _by_alias(tx: Connection, platform_id: str, reference: str) -> Row[Any] | None:

@@ -91,6 +91,22 @@ database_key = Table(
     Column("key_check", LargeBinary, nullable=False),
 )
 
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    _text("archive_id"),  # as in the archive's own folder
+    _text("authority"),
+    _text("log_origin", length=LONGEST_REFERENCE),
+)
+
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    _time("at"),
+)
+
 # --- who may call ------------------------------------------------------------------------------
 
 platform = Table(

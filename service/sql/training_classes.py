@@ -5,6 +5,7 @@ A class of another platform is unknown to a platform that asks.
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -14,13 +15,13 @@ from service.sql.insertion import insert_new
 from service.sql.registry import require_own_learner
 from service.sql.tables import LONGEST_ID, LONGEST_TITLE, claim, roster_entry, training_class
 from verifier.claim import Claim
-from verifier.eligibility_facts import ClassFact, RosterFact
+from verifier.eligibility_facts import ClassFact, RosterFact, RosterGap
 from verifier.errors import ProtocolError, UnknownSubjectError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingClass:
-    """A class on record; ``approved_by`` names the officer's key."""
+    """A class on record; ``approved_by`` names the officer."""
 
     class_id: str
     title: str
@@ -143,6 +144,21 @@ def roster_fact(tx: Connection, *, class_id: str, learner_id: str) -> RosterFact
     if found is None:
         return None
     return RosterFact(added_at=found.added_at, removed_at=found.removed_at)
+
+
+def whole_roster(tx: Connection, *, class_id: str, learner_id: str) -> RosterFact | None:
+    """Return the learner's times on the roster as one, from the first, with the gaps between."""
+    row = roster_entry.c
+    own = (row.class_id == class_id) & (row.learner_id == learner_id)
+    rows = tx.execute(select(roster_entry).where(own).order_by(row.added_at)).all()
+    if not rows:
+        return None
+    gaps = tuple(
+        RosterGap(removed_at=before.removed_at, added_at=after.added_at)
+        for before, after in pairwise(rows)
+        if before.removed_at < after.added_at
+    )
+    return RosterFact(added_at=rows[0].added_at, removed_at=rows[-1].removed_at, gaps=gaps)
 
 
 def record_claim(tx: Connection, made: Claim, *, platform_id: str, at: datetime) -> None:

@@ -52,6 +52,12 @@ class RunningService:
             self._process.stdout.close()
             self._process = None
 
+    def stop(self, asked: signal.Signals) -> int:
+        """Ask it to stop; return its exit code."""
+        assert self._process is not None
+        self._process.send_signal(asked)
+        return self._process.wait(timeout=30)
+
     def kill_and_start(self) -> None:
         """Kill it, and start it again on the same folder."""
         self.kill()

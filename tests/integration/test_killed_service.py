@@ -132,8 +132,10 @@ def registered(steps: Steps) -> str:
 def answer(steps: Steps, session: str, camera: Camera) -> str:
     """Poll, kill, answer, kill; return the evidence's id."""
     prompt = steps.do("GET", f"{session}/prompt")["prompt"]
-    # A poll after the restart shows the very same prompt.
-    assert steps.look(f"{session}/prompt")["prompt"] == prompt
+    # A poll after the restart shows the very same prompt, with no less time.
+    again = steps.look(f"{session}/prompt")["prompt"]
+    assert {**again, "closes_at": ""} == {**prompt, "closes_at": ""}
+    assert again["closes_at"] >= prompt["closes_at"]
     body = {"nonce": prompt["nonce"], "frames": camera.film()}
     told = steps.do("POST", f"/v1/prompts/{prompt['prompt_id']}/answer", body)
     assert told["answer"] == "pass"

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_two_terminals_and_curl_reproduce_a_session(
     assert (tmp_path / "receipt.tlog-proof").read_text().startswith("c2sp.org/tlog-proof@v1")
 
 
-def _walk(readme: str, service: RunningService, folder: Path) -> list[dict[str, object]]:
+def _walk(readme: str, service: RunningService, folder: Path) -> list[dict[str, Any]]:
     """Run the block against the running service; return the JSON that it printed."""
     found = _BLOCK.search((ROOT / readme).read_text(encoding="utf-8"))
     assert found is not None, f"{readme} has no walk-through"

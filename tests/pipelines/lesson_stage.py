@@ -26,6 +26,7 @@ from verifier.comparison import Calibration, Template
 from verifier.enrolment import Anchor
 from verifier.observation import FrameObservation, QualityReason
 from verifier.policy import Policy, load_policy
+from verifier.transparency.leaf import Leaf
 
 CONTRACT = "colours@1"
 STARTS = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -143,13 +144,13 @@ class LessonStage:
             clock=self.clock,
         )
 
-    def enrol(self, learner_id: str, contract_id: str = CONTRACT) -> None:
+    def enrol(
+        self, learner_id: str, contract_id: str = CONTRACT, *, anchor: Anchor = Anchor.OFFICER
+    ) -> None:
         """Store the template of the learner's face."""
         vector = np.asarray(np.array(_COLOURS[LEARNER_FACE]) / 255, np.float32)
         template = Template(contract_id=contract_id, vector=vector)
-        enrolled = EnrolledTemplate(
-            template=template, anchor=Anchor.OFFICER, enrolled_at=self.clock.now()
-        )
+        enrolled = EnrolledTemplate(template=template, anchor=anchor, enrolled_at=self.clock.now())
         stored = StoredEnrolment(
             learner_id=learner_id,
             contract_id=contract_id,
@@ -213,6 +214,11 @@ class LessonStage:
                 self.clock.advance(1)
             self.answer(session_id, self.prompt(session_id), who)
         return self.engine.close(session_id)
+
+    def leaves(self) -> list[Leaf]:
+        """Publish, and return every leaf of the log."""
+        size = self.archive.publish().size
+        return [Leaf.parse(self.archive.reader.entry(index, size)) for index in range(size)]
 
     def finish(self) -> None:
         """Verify the whole archive, as after every test that wrote to it."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.archive_id import ARCHIVE_ID_FILE, format_archive_id
 from pipelines.archive_verification import verify_archive
 from pipelines.evidence_store import PreparedEntry
 from pipelines.keystore import RecordClass
@@ -64,6 +65,17 @@ def test_an_intact_archive_is_ok(archive: Path, folders: Folders) -> None:
     assert report.ok
     assert (report.entries, report.pending, report.objects, report.opened) == (5, 2, 5, 5)
     assert report.key_from_archive
+
+
+def test_an_id_is_explained_and_a_damaged_one_is_not(archive: Path, folders: Folders) -> None:
+    (archive / ARCHIVE_ID_FILE).write_bytes(format_archive_id("ab" * 16))
+    assert verify_archive(archive, keystore=folders.keystore()).ok
+    with folders.open():
+        pass  # whoever opens it leaves the id alone
+    assert (archive / ARCHIVE_ID_FILE).exists()
+    (archive / ARCHIVE_ID_FILE).write_text("ab" * 16)
+    (problem,) = verify_archive(archive).problems
+    assert problem.startswith(f"{ARCHIVE_ID_FILE}: ")
 
 
 @pytest.mark.parametrize("key_given", [True, False])

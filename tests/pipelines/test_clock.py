@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import clock
-from pipelines.clock import ManualClock, SystemClock
+from pipelines.clock import MOST_BEHIND, ManualClock, SystemClock, require_not_behind
+from verifier.errors import InputError
 
 START = datetime(2026, 5, 1, 9, tzinfo=UTC)
 
@@ -35,6 +36,30 @@ def test_a_step_backwards_of_the_system_is_not_passed_on(monkeypatch: pytest.Mon
     system = SystemClock()
     told = [(system.now() - START).total_seconds() for _ in range(4)]
     assert told == [10, 10, 10, 11]
+
+
+def test_time_goes_on_from_the_latest_moment_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "datetime", Steps(0, 10, 59, 61))
+    system = SystemClock(not_before=START + timedelta(seconds=60))
+    told = [(system.now() - START).total_seconds() for _ in range(3)]
+    assert told == [60, 60, 61]
+
+
+def test_a_moment_that_is_past_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "datetime", Steps(0, 1))
+    assert SystemClock(not_before=START - timedelta(days=1)).now() == START + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("latest", [None, START - timedelta(days=9), START, START + MOST_BEHIND])
+def test_a_clock_that_is_hardly_behind_is_waited_for(latest: datetime | None) -> None:
+    require_not_behind(START, latest)
+
+
+def test_a_clock_that_is_far_behind_is_refused_and_told_by_how_much() -> None:
+    with pytest.raises(InputError, match=r"2026-05-01 09:00:00 UTC, 1 day, 2:00:00 before"):
+        require_not_behind(START, START + timedelta(hours=26))
+    with pytest.raises(InputError, match="correct the system's clock"):
+        require_not_behind(START, START + MOST_BEHIND + timedelta(seconds=1))
 
 
 def test_the_manual_clock_stands_still_until_it_is_advanced() -> None:

@@ -243,15 +243,26 @@ class TestAgain:
         assert refusal_code(refused) is RefusalCode.NOT_THE_SAME_PERSON
         self.require_unchanged(desk)
 
-    @pytest.mark.parametrize("anchor", [Anchor.OFFICER, Anchor.AUTHORITY])
     @pytest.mark.parametrize("other", [OTHER, UNSURE], ids=["another", "perhaps another"])
-    def test_another_face_is_refused_whoever_vouches(
-        self, desk: Desk, other: Float32Array, anchor: Anchor
+    def test_another_face_is_refused_where_nobody_better_vouches(
+        self, desk: Desk, other: Float32Array
     ) -> None:
         seen = frame(face(other))
-        refused = desk.enrol(seen, seen, seen, anchor=anchor)
+        refused = desk.enrol(seen, seen, seen, anchor=Anchor.OFFICER)
         assert refused == Refusal(code=RefusalCode.ANOTHER_FACE_ENROLLED, picture="reference")
         self.require_unchanged(desk)
+
+    @pytest.mark.parametrize("other", [OTHER, UNSURE], ids=["another", "perhaps another"])
+    def test_another_face_that_somebody_better_vouches_for_replaces_it(
+        self, desk: Desk, other: Float32Array
+    ) -> None:
+        """Or whoever enrolled a number first, with a hired face, would lock the person out."""
+        seen = frame(face(other))
+        enrolled = desk.enrol(seen, seen, seen, anchor=Anchor.AUTHORITY)
+        assert desk.stored() == enrolled
+        assert desk.template().template.vector.tolist() == other.tolist()
+        assert [leaf.facts["anchor"] for leaf in desk.leaves()] == ["officer", "authority"]
+        assert desk.holds(2)
 
     @pytest.mark.parametrize("face_shown", [SAME, OTHER], ids=["same", "another"])
     def test_a_weaker_anchor_is_refused_whose_face_it_may_be(

@@ -292,7 +292,7 @@ class TestAPlatformThatPlaysForTime:
         """The one before was waited for until then; that must not cost the learner anything."""
         session_id = stage.open()
         stage.answer(session_id, stage.prompt(session_id))
-        left_s = {}
+        left_s: dict[str, float] = {}
         for _ in range(40 * 60):
             stage.clock.advance(1)
             if prompt := stage.engine.poll(session_id):

@@ -11,6 +11,7 @@ from verifier.eligibility_facts import (
     EligibilityFacts,
     EnrolmentFact,
     RosterFact,
+    RosterGap,
     SessionFact,
 )
 from verifier.enrolment import Anchor
@@ -35,6 +36,10 @@ CLASS = ClassFact(
     required_credit_hours=2,
 )
 ROSTER = RosterFact(added_at=OPENED_AT - 3 * DAY, removed_at=None)
+RETURNED = replace(
+    ROSTER, gaps=(RosterGap(removed_at=OPENED_AT - 2 * DAY, added_at=OPENED_AT - DAY),)
+)
+"""Taken off and put on again before anything was held."""
 ENROLMENT = EnrolmentFact(anchor=Anchor.OFFICER, enrolled_at=OPENED_AT - 4 * DAY)
 
 

@@ -17,6 +17,7 @@ from tests.verifier.eligibility_samples import (
     DAY,
     ENROLMENT,
     OPENED_AT,
+    RETURNED,
     ROSTER,
     entry,
     facts,
@@ -25,7 +26,7 @@ from tests.verifier.eligibility_samples import (
 )
 from verifier.assurance import Assurance
 from verifier.eligibility import Eligibility, decide
-from verifier.eligibility_facts import EligibilityFacts, SessionFact
+from verifier.eligibility_facts import EligibilityFacts, RosterFact, RosterGap, SessionFact
 from verifier.eligibility_result import GATE_TEXT, GateCode, GateOutcome, RuleResult
 from verifier.eligibility_rules import RULES
 from verifier.enrolment import Anchor
@@ -48,14 +49,14 @@ def ask(**changes: Any) -> Eligibility:
 
 def answer_of(rule: str, **changes: Any) -> tuple[GateOutcome, str | None]:
     """Return what one rule answers; the others must not hide it."""
-    found = next(result for result in ask(**changes).rules if result.rule == f"{rule}@1")
+    found = next(result for result in ask(**changes).rules if result.rule.startswith(f"{rule}@"))
     return found.outcome, found.code
 
 
 def test_good_facts_are_payable_and_every_rule_says_so() -> None:
     eligibility = ask()
     assert eligibility.outcome is PAYABLE
-    assert len(eligibility.rules) == len(RULES) == 8
+    assert len(eligibility.rules) == len(RULES) == 9
     assert {result.outcome for result in eligibility.rules} == {PAYABLE}
     assert eligibility.codes == ()
     assert (eligibility.credited_s, eligibility.credit_hours) == (5400, 2)
@@ -166,6 +167,105 @@ def test_a_session_after_the_removal_goes_to_a_person() -> None:
     removed = replace(ROSTER, removed_at=OPENED_AT + DAY)
     expected = (REFER, GateCode.SESSION_AFTER_REMOVAL)
     assert answer_of("on_roster_before_event", roster=removed) == expected
+
+
+def gap(start: timedelta, end: timedelta) -> RosterFact:
+    """Return a roster that the learner left and came back to, so long after the first session."""
+    absent = RosterGap(removed_at=OPENED_AT + start, added_at=OPENED_AT + end)
+    return replace(ROSTER, gaps=(absent,))
+
+
+@pytest.mark.parametrize(
+    ("roster", "expected"),
+    [
+        # Sessions were opened at the first moment and a day later.
+        (gap(-2 * DAY, -DAY), (PAYABLE, None)),
+        (gap(MOMENT, DAY), (PAYABLE, None)),
+        (gap(2 * DAY, 3 * DAY), (PAYABLE, None)),
+        (gap(-DAY, timedelta(0)), (PAYABLE, None)),
+        (gap(MOMENT, DAY + MOMENT), (REFER, GateCode.SESSION_AFTER_REMOVAL)),
+        (gap(DAY, 3 * DAY), (REFER, GateCode.SESSION_AFTER_REMOVAL)),
+        # Not even where nothing was held before: who came back is for a person to look at.
+        (gap(-DAY, MOMENT), (REFER, GateCode.SESSION_AFTER_REMOVAL)),
+        (gap(-DAY, 3 * DAY), (REFER, GateCode.SESSION_AFTER_REMOVAL)),
+    ],
+)
+def test_who_left_the_roster_and_came_back_is_asked_about_sessions_in_between(
+    roster: RosterFact, expected: tuple[GateOutcome, GateCode | None]
+) -> None:
+    assert answer_of("on_roster_before_event", roster=roster) == expected
+
+
+def test_the_trace_counts_the_sessions_off_the_roster() -> None:
+    for roster, count in ((ROSTER, 0), (RETURNED, 0), (gap(DAY, 3 * DAY), 1)):
+        (rule,) = (r for r in ask(roster=roster).rules if r.rule == "on_roster_before_event@2")
+        assert rule.values["sessions_off_roster"] == count
+
+
+# China is eight hours ahead: its 2 March, the class's first day, begins at 16:00 on 1 March UTC.
+FIRST_MOMENT = datetime(2026, 3, 1, 16, tzinfo=UTC)
+PAST_LAST_DAY = datetime(2026, 3, 20, 16, tzinfo=UTC)
+OUTSIDE = (REFER, GateCode.OUTSIDE_CLASS_DAYS)
+
+
+def held(opened_at: datetime, ended_at: datetime, **changes: Any) -> SessionFact:
+    earned = {"credited_s": 600.0, "opened_at": opened_at, "ended_at": ended_at}
+    return session(0, **{**earned, **changes})
+
+
+@pytest.mark.parametrize(
+    ("opened_at", "ended_at", "expected"),
+    [
+        (FIRST_MOMENT, FIRST_MOMENT + DAY, (PAYABLE, None)),
+        (FIRST_MOMENT - MOMENT, FIRST_MOMENT + DAY, OUTSIDE),
+        (PAST_LAST_DAY - DAY, PAST_LAST_DAY - MOMENT, (PAYABLE, None)),
+        (PAST_LAST_DAY, PAST_LAST_DAY + DAY, OUTSIDE),
+        # Opened on the last day and still going on after midnight.
+        (PAST_LAST_DAY - DAY, PAST_LAST_DAY, OUTSIDE),
+    ],
+)
+def test_credit_is_earned_on_the_days_of_the_class_in_china(
+    opened_at: datetime, ended_at: datetime, expected: tuple[GateOutcome, GateCode | None]
+) -> None:
+    lesson_held = held(opened_at, ended_at)
+    asked = {"as_of": AS_OF + 9 * DAY, "registered_at": BEFORE - DAY}
+    assert answer_of("within_class_days", **asked, sessions=(lesson_held,)) == expected
+    earned_nothing = replace(lesson_held, credited_s=0.0)
+    nothing = answer_of("within_class_days", **asked, sessions=(earned_nothing,))
+    assert nothing == (PAYABLE, None)
+
+
+def test_the_trace_names_the_days_and_the_first_session_outside_them() -> None:
+    sessions = tuple(session(number) for number in (30, 0, 25))
+    eligibility = ask(sessions=sessions, as_of=AS_OF + 30 * DAY)
+    assert (eligibility.outcome, eligibility.codes) == (REFER, (GateCode.OUTSIDE_CLASS_DAYS,))
+    (rule,) = (r for r in eligibility.rules if r.rule == "within_class_days@1")
+    assert dict(rule.values) == {
+        "starts_on": "2026-03-02",
+        "ends_on": "2026-03-20",
+        "sessions_outside": 2,
+        "first_outside_at": "2026-03-27T01:00:00Z",
+    }
+
+
+def test_without_a_class_there_are_no_days_to_miss() -> None:
+    """Another rule says that the class is unknown; this one adds nothing to it."""
+    assert answer_of("within_class_days", class_fact=None) == (PAYABLE, None)
+
+
+@settings(deadline=None)
+@given(numbers=st.sets(st.integers(-10, 30), min_size=1, max_size=4), shift=st.integers(-9, 9))
+def test_only_the_place_of_sessions_among_the_days_matters(numbers: set[int], shift: int) -> None:
+    """Moving class and lessons together by whole days changes no answer; days beyond it refer."""
+    sessions = tuple(session(number) for number in numbers)
+    moved = tuple(session(number + shift) for number in numbers)
+    away = shift * DAY
+    shifted = replace(CLASS, starts_on=CLASS.starts_on + away, ends_on=CLASS.ends_on + away)
+    asked = {"as_of": AS_OF + 60 * DAY}
+    here = answer_of("within_class_days", **asked, sessions=sessions)
+    there = answer_of("within_class_days", **asked, sessions=moved, class_fact=shifted)
+    inside = all(0 <= number <= 18 for number in numbers)
+    assert here == there == ((PAYABLE, None) if inside else OUTSIDE)
 
 
 def test_withdrawing_consent_after_the_lessons_costs_nothing() -> None:
@@ -398,7 +498,7 @@ def any_facts(draw: st.DrawFn) -> EligibilityFacts:
         registered_at=draw(st.sampled_from([BEFORE, LATE, None])),
         consents=draw(st.sampled_from([(), (CONSENT,)])),
         class_fact=draw(maybe(replace(CLASS, approved_at=approved_at))),
-        roster=draw(maybe(ROSTER)),
+        roster=draw(st.sampled_from([ROSTER, RETURNED, None])),
         enrolment=draw(maybe(ENROLMENT)),
         sessions=tuple(draw(lesson(number)) for number in range(count)),
         list_entries=draw(st.sampled_from([(), (entry(),), (proposal(),)])),

@@ -19,13 +19,19 @@ from tests.verifier.eligibility_samples import (
     facts,
     session,
 )
-from verifier.eligibility_facts import EligibilityFacts
+from verifier.eligibility_facts import EligibilityFacts, RosterFact, RosterGap
 from verifier.errors import InvalidRecordError
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 
 LATER = AS_OF + timedelta(microseconds=1)
 NAIVE = datetime(2026, 3, 1)  # noqa: DTZ001 - what has to be refused
+
+
+def absent(start: timedelta, end: timedelta) -> RosterFact:
+    """Return a roster that the learner was not on from one time after joining to another."""
+    at = ROSTER.added_at
+    return replace(ROSTER, gaps=(RosterGap(removed_at=at + start, added_at=at + end),))
 
 
 def test_the_event_is_the_first_session_else_the_first_day_in_china() -> None:
@@ -56,6 +62,7 @@ def test_consent_ends_at_the_moment_of_withdrawal() -> None:
         ({"class_fact": replace(CLASS, withdrawn_at=LATER)}, "class: withdrawn_at"),
         ({"roster": replace(ROSTER, added_at=LATER)}, "roster: added_at"),
         ({"roster": replace(ROSTER, removed_at=LATER)}, "roster: removed_at"),
+        ({"roster": absent(DAY, LATER - ROSTER.added_at)}, "roster gaps: added_at"),
         ({"enrolment": replace(ENROLMENT, enrolled_at=LATER)}, "enrolment: enrolled_at"),
         (
             {"sessions": (session(0),), "as_of": OPENED_AT + timedelta(minutes=46)},
@@ -87,9 +94,16 @@ def test_contradictory_facts_are_refused_by_name(change: dict[str, Any], wanted:
         (CLASS, {"withdrawn_at": CLASS.applied_at - DAY}, "withdrawn_at"),
         (CLASS, {"ends_on": date(2026, 3, 1)}, "ends_on"),
         # Asking for nothing would pay everybody on the roster.
-        (CLASS, {"required_credit_hours": 0}, "above 0"),
-        (CLASS, {"required_credit_hours": math.inf}, "above 0"),
+        (CLASS, {"required_credit_hours": 0}, "at least 0.01"),
+        (CLASS, {"required_credit_hours": 0.0099}, "at least 0.01"),
+        (CLASS, {"required_credit_hours": math.inf}, "at least 0.01"),
+        (CLASS, {"required_credit_hours": math.nan}, "at least 0.01"),
         (ROSTER, {"removed_at": ROSTER.added_at - DAY}, "removed_at"),
+        (absent(DAY, 2 * DAY), {"added_at": ROSTER.added_at + 2 * DAY}, "gaps.* in order"),
+        (absent(DAY, 2 * DAY), {"removed_at": ROSTER.added_at + DAY}, "gaps.* in order"),
+        (absent(DAY, 2 * DAY), {"gaps": absent(DAY, 2 * DAY).gaps * 2}, "gaps.* in order"),
+        (absent(DAY, 2 * DAY).gaps[0], {"added_at": ROSTER.added_at}, "added_at"),
+        (absent(DAY, 2 * DAY).gaps[0], {"removed_at": NAIVE}, "zone"),
         (ENROLMENT, {"enrolled_at": NAIVE}, "zone"),
         (session(0), {"session_id": ""}, "session_id"),
         (session(0), {"ended_at": OPENED_AT - DAY}, "ended_at"),
@@ -108,6 +122,16 @@ def test_contradictory_facts_are_refused_by_name(change: dict[str, Any], wanted:
 def test_a_fact_is_sound_from_birth(record: Any, change: dict[str, Any], wanted: str) -> None:
     with pytest.raises(InvalidRecordError, match=wanted):
         replace(record, **change)
+
+
+def test_the_least_that_a_class_may_ask_for() -> None:
+    assert replace(CLASS, required_credit_hours=0.01).required_credit_hours == 0.01
+
+
+def test_who_left_the_roster_is_off_it_until_they_return() -> None:
+    left = replace(absent(DAY, 2 * DAY), removed_at=ROSTER.added_at + 3 * DAY)
+    seen = [left.was_off(ROSTER.added_at + hours * DAY / 2) for hours in range(8)]
+    assert seen == [False, False, True, True, False, False, True, True]
 
 
 def test_a_running_session_is_a_fact_without_credit() -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.verifier.eligibility_samples import entry, facts, proposal, session
+from tests.verifier.eligibility_samples import RETURNED, entry, facts, proposal, session
 from tests.verifier.test_eligibility import any_facts
 from verifier.eligibility_facts import EligibilityFacts
 from verifier.eligibility_record import facts_record, read_facts
 from verifier.errors import InvalidRecordError
 from verifier.strict_json import load_json
 
-GOOD = facts(list_entries=(entry(), proposal(entry_id="e-2")))
+GOOD = facts(roster=RETURNED, list_entries=(entry(), proposal(entry_id="e-2")))
 
 
 def changed(path: tuple[str | int, ...], value: object) -> object:
@@ -52,6 +52,7 @@ def test_a_known_record() -> None:
         (),
         ("class",),
         ("roster",),
+        ("roster", "gaps", 0),
         ("enrolment",),
         ("sessions", 1),
         ("consents", 0),
@@ -89,6 +90,9 @@ def test_a_time_in_another_zone_is_the_same_moment() -> None:
         (("class", "required_credit_hours"), 10**400, "a huge number; a finite number"),
         (("class", "starts_on"), "March", "class: starts_on"),
         (("class", "starts_on"), 20260302, "class: starts_on"),
+        # Or else a misspelt key would hide that somebody was off the roster.
+        (("roster", "gaps"), ..., "roster: gaps is missing"),
+        (("roster", "gaps", 0, "added_at"), None, r"roster: gaps\[0\]: added_at is None"),
         (("class", "withdrawn_at"), ..., "class: withdrawn_at is missing"),
         (("sessions", 1, "phase"), "over", r"sessions\[1\]: phase is 'over'; one of opening"),
         (("sessions", 1, "proven"), 1, r"sessions\[1\]: proven is 1; true or false"),

@@ -8,12 +8,16 @@ from tests.fakes import ALONE, BLURRED, NOBODY, TWO
 from verifier.comparison import ComparisonOutcome, ComparisonResult
 from verifier.enrolment import (
     MIN_LIVE_FRAMES,
+    STRENGTH,
+    Anchor,
     Refusal,
     RefusalCode,
     comparison_refusal,
     picture_refusal,
+    replacement_refusal,
 )
 from verifier.observation import FrameObservation, QualityReason
+from verifier.prompt import Judgement
 
 MATCH, NO_MATCH, UNSURE = (
     ComparisonOutcome.MATCH,
@@ -22,14 +26,14 @@ MATCH, NO_MATCH, UNSURE = (
 )
 
 
+def compared(outcome: ComparisonOutcome) -> ComparisonResult:
+    return ComparisonResult(
+        outcome=outcome, comparison_score=0.5, log10_lr=0.0, contract="c", calibration="k"
+    )
+
+
 def refusal_of(*outcomes: ComparisonOutcome) -> RefusalCode | None:
-    results = [
-        ComparisonResult(
-            outcome=each, comparison_score=0.5, log10_lr=0.0, contract="c", calibration="k"
-        )
-        for each in outcomes
-    ]
-    refused = comparison_refusal(results)
+    refused = comparison_refusal([compared(each) for each in outcomes])
     assert refused is None or refused.picture == "live"
     return None if refused is None else refused.code
 
@@ -79,3 +83,55 @@ def test_every_live_frame_must_match(
 def test_only_enough_frames_that_all_match_are_accepted(outcomes: list[ComparisonOutcome]) -> None:
     accepted = len(outcomes) >= MIN_LIVE_FRAMES and set(outcomes) == {MATCH}
     assert (refusal_of(*outcomes) is None) == accepted
+
+
+def replaced(
+    anchor: Anchor, before: Anchor, outcome: ComparisonOutcome | None
+) -> RefusalCode | None:
+    refused = replacement_refusal(anchor, before, None if outcome is None else compared(outcome))
+    assert refused is None or refused.judgement is Judgement.REFER
+    return None if refused is None else refused.code
+
+
+INSTITUTION, OFFICER, AUTHORITY = STRENGTH
+OTHER, BETTER = RefusalCode.ANOTHER_FACE_ENROLLED, RefusalCode.BETTER_ANCHORED_ALREADY
+
+
+@pytest.mark.parametrize(
+    ("anchor", "before", "outcome", "code"),
+    [
+        # Who hired a face under somebody's number must not lock them out.
+        (OFFICER, INSTITUTION, NO_MATCH, None),
+        (AUTHORITY, INSTITUTION, UNSURE, None),
+        (AUTHORITY, OFFICER, NO_MATCH, None),
+        # Of two words of one weight the first stands, but for the same face.
+        (INSTITUTION, INSTITUTION, MATCH, None),
+        (INSTITUTION, INSTITUTION, NO_MATCH, OTHER),
+        (OFFICER, OFFICER, UNSURE, OTHER),
+        (AUTHORITY, AUTHORITY, NO_MATCH, OTHER),
+        (INSTITUTION, INSTITUTION, None, None),
+        (INSTITUTION, OFFICER, MATCH, BETTER),
+        (OFFICER, AUTHORITY, NO_MATCH, BETTER),
+        (INSTITUTION, AUTHORITY, None, BETTER),
+    ],
+)
+def test_who_may_take_an_enrolments_place(
+    anchor: Anchor,
+    before: Anchor,
+    outcome: ComparisonOutcome | None,
+    code: RefusalCode | None,
+) -> None:
+    assert replaced(anchor, before, outcome) is code
+
+
+@given(
+    st.sampled_from(Anchor), st.sampled_from(Anchor), st.sampled_from([None, *ComparisonOutcome])
+)
+def test_an_anchor_never_gets_weaker_and_a_face_changes_only_for_a_stronger_one(
+    anchor: Anchor, before: Anchor, outcome: ComparisonOutcome | None
+) -> None:
+    gained = STRENGTH.index(anchor) - STRENGTH.index(before)
+    if replaced(anchor, before, outcome) is None:
+        assert gained > 0 or (gained == 0 and outcome in {MATCH, None})
+    else:
+        assert gained <= 0

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from tests.verifier.eligibility_samples import DAY, OPENED_AT, entry, proposal
 from verifier.errors import InvalidRecordError
-from verifier.list_entry import ListName, ListStanding, SubjectKind, check_subject, in_order
+from verifier.list_entry import (
+    ListName,
+    ListStanding,
+    SubjectKind,
+    check_subject,
+    in_order,
+    is_same_person,
+)
 
 AT = OPENED_AT
 
@@ -88,3 +95,19 @@ def test_a_subject_is_black_listed_exactly_while_an_entry_is_in_force(
     covered = any(start <= at < start + 2 * DAY for start in starts)
     assert (standing(*entries, at=AT + at) is ListStanding.BLACK) == covered
     assert in_order(entries) == in_order(reversed(entries))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("王芳", "王芳", True),
+        ("Wang Fang", " wang  FANG", True),
+        ("Ｗａｎｇ\u3000Ｆａｎｇ", "wang fang", True),
+        ("Groß", "GROSS", True),
+        ("王芳", "王方", False),
+        ("Wang Fang", "WangFang", False),
+    ],
+)
+def test_one_person_is_one_however_the_name_is_typed(one: str, other: str, same: bool) -> None:
+    assert is_same_person(one, other) is same
+    assert is_same_person(other, one) is same

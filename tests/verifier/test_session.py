@@ -1,11 +1,12 @@
 """One session: what is allowed when, and that nothing is ever earned ahead of the clock."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +22,17 @@ from verifier.credit import SpanState
 from verifier.errors import ProtocolError, UnknownSubjectError
 from verifier.policy import default_policy
 from verifier.prompt import Judgement, PromptKind, PromptOrigin, PromptStatus
-from verifier.schedule import PlannedPrompt
+from verifier.schedule import (
+    IssuedPrompt,
+    PlannedPrompt,
+    PlannedPrompts,
+    ScheduleHeader,
+    ScheduleParameters,
+    SchedulePromise,
+    commitment,
+    seed,
+    verify_schedule,
+)
 from verifier.session_state import SessionPhase, SessionState
 
 POLICY = default_policy()
@@ -310,6 +321,182 @@ def test_nobody_pauses_out_of_a_prompt() -> None:
     assert code_of(caught) == "prompt_open"
 
 
+def interrupted(state: SessionState, since: float, until: float) -> SessionState:
+    return acts.interrupt(state, since=at(since), until=at(until))
+
+
+def test_while_the_engine_is_away_nothing_is_earned() -> None:
+    state = passed(interrupted(passed(running(), 100), 200, 560), 600)
+    assert [(span.start_s, span.end_s, span.credit_s) for span in state.spans()] == [(0, 600, 240)]
+    assert [(stop.start_s, stop.end_s) for stop in state.silences] == [(200, 560)]
+    with pytest.raises(ProtocolError) as caught:
+        asked(interrupted(running(), 200, 560), 559)
+    assert code_of(caught) == "time_went_back"
+
+
+def test_an_event_shows_that_the_engine_was_there() -> None:
+    state = interrupted(passed(running(), 100), 90, 400)
+    assert [(stop.start_s, stop.end_s) for stop in state.pauses] == [(100, 400)]
+    # A second start with the same sign of life takes out only what is new.
+    state = interrupted(state, 90, 500)
+    assert [(stop.start_s, stop.end_s) for stop in state.pauses] == [(100, 400), (400, 500)]
+    assert interrupted(state, 90, 500) == state
+
+
+def test_an_open_prompt_keeps_what_was_left_of_its_time() -> None:
+    before = asked(running(), 100)
+    state = interrupted(before, 130, 490)
+    prompt = state.open_prompt
+    assert prompt is not None
+    assert (prompt.closes_at, prompt.issued_at) == (at(520), at(100))
+    assert prompt.nonces == before.prompts[-1].nonces
+    assert answered(state, 520).prompts[-1].status is PromptStatus.PASSED
+    with pytest.raises(ProtocolError) as caught:
+        answered(state, 521)
+    assert code_of(caught) == "deadline_passed"
+    # Nobody can have answered from before the interruption was over.
+    assert acts.expire(state, at=at(519)).open_prompt is not None
+    assert acts.expire(state, at=at(520)).open_prompt is None
+
+
+@pytest.mark.parametrize("since", [160, 170])
+def test_a_prompt_whose_time_was_up_is_missed_all_the_same(since: float) -> None:
+    state = interrupted(asked(running(), 100), since, 500)
+    with pytest.raises(ProtocolError) as caught:
+        answered(state, 500)
+    assert code_of(caught) == "deadline_passed"
+    assert acts.expire(state, at=at(500)).prompts[-1].status is PromptStatus.MISSED
+
+
+def test_a_miss_before_an_interruption_stays_one() -> None:
+    missed = acts.expire(asked(running(), 100), at=at(160))
+    state = passed(interrupted(missed, 170, 500), 600)
+    assert state.counts.missed == 1
+    assert [span.state for span in state.spans()] == [SpanState.PENDING]
+
+
+def test_the_window_of_the_closing_prompt_waits_for_the_engine() -> None:
+    ending = interrupted(acts.announce_end(running(), at=at(600)), 620, 980)
+    with pytest.raises(ProtocolError) as caught:
+        asked(ending, 1021, PromptOrigin.CLOSING)
+    assert code_of(caught) == "closing_prompt_late"
+    state = answered(asked(ending, 1020, PromptOrigin.CLOSING), 1030)
+    assert [span.credit_s for span in acts.close(state, at=at(1031)).spans()] == [600]
+
+
+def test_an_interruption_in_a_pause_counts_once() -> None:
+    state = interrupted(acts.pause(running(), at=at(100)), 200, 300)
+    assert state.pauses == ()
+    state = passed(acts.resume(state, at=at(400)), 500)
+    assert [span.credit_s for span in state.spans()] == [200]
+
+
+def test_what_is_over_is_not_interrupted() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        interrupted(acts.abandon(running(), at=at(10)), 20, 30)
+    assert code_of(caught) == "session_over"
+    with pytest.raises(ProtocolError) as caught:
+        interrupted(passed(running(), 100), 20, 30)
+    assert code_of(caught) == "time_went_back"
+
+
+@given(
+    secret=st.binary(min_size=32, max_size=32),
+    # Seconds of presence, then of absence, of the engine.
+    absences=st.lists(st.tuples(st.integers(0, 900), st.floats(0.001, 3600)), max_size=5),
+    answer_s=st.integers(0, 59),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_schedule_of_an_interrupted_session_verifies(
+    secret: bytes, absences: list[tuple[int, float]], answer_s: int
+) -> None:
+    """An engine that asks whenever it is there owes nobody an explanation."""
+    promise = promise_of(secret)
+    seeded = seed(secret, promise.committed, promise.checkpoint_root)
+    planned = PlannedPrompts(seed=seeded, parameters=promise.header.parameters)
+    state, now_s, away_s = running(), 0.0, 0.0
+    for present_s, absent_s in [*absences, (600, 0.0)]:
+        state = attended(state, planned, until_s=now_s + present_s, answer_s=answer_s)
+        gone_s = max(now_s + present_s, state.offset_s(state.last_event_at))
+        now_s, away_s = gone_s + absent_s, away_s + absent_s
+        state = interrupted(state, gone_s, now_s) if absent_s else state
+    end_s = max(now_s, state.offset_s(state.last_event_at))
+    state = acts.announce_end(state, at=at(end_s))
+    if state.open_prompt is None:
+        state = asked(state, end_s, PromptOrigin.CLOSING)
+    state, _ = answered_in_time(state, math.inf, answer_s)
+    issued = [
+        IssuedPrompt(index=p.planned_index, kind=p.kind, issued_s=state.offset_s(p.issued_at))
+        for p in state.prompts
+        if p.planned_index is not None
+    ]
+    verdict = verify_schedule(promise, issued, ended_s=end_s, silences=state.silences)
+    assert verdict.ok, verdict
+    assert state.counts.missed == 0
+    (span,) = state.spans()
+    assert span.credit_s == pytest.approx(end_s - away_s, abs=1e-4)
+
+
+def promise_of(secret: bytes) -> SchedulePromise:
+    header = ScheduleHeader(
+        session_id="s1",
+        learner_id="l1",
+        class_id="c1",
+        platform_id="p1",
+        policy_digest=POLICY.digest,
+        parameters=ScheduleParameters.of(POLICY.prompts),
+        opened_at=START,
+    )
+    return SchedulePromise(
+        secret=secret,
+        header=header,
+        committed=commitment(secret, header),
+        checkpoint_root=bytes(32),
+    )
+
+
+def attended(
+    state: SessionState, planned: PlannedPrompts, *, until_s: float, answer_s: float
+) -> SessionState:
+    """Ask what falls due outside every pause, and answer each after ``answer_s`` seconds.
+
+    An answer that would come after ``until_s`` does not come: the engine is gone by then.
+    """
+    known = {prompt.planned_index for prompt in state.prompts}
+    pauses = state.pauses
+    for due in planned.until(until_s):
+        held = any(stop.start_s <= due.offset_s < stop.end_s for stop in pauses)
+        if due.index in known or held:
+            continue
+        state, free_s = answered_in_time(state, until_s, answer_s)
+        if free_s > until_s:
+            return state
+        state = acts.issue_prompt(
+            state,
+            prompt_id=f"planned {due.index}",
+            nonce=nonce(due.index + 10_000),
+            kind=PromptKind(due.kind),
+            origin=PromptOrigin.SCHEDULED,
+            at=at(max(due.offset_s, free_s)),
+            planned=due,
+        )
+    return answered_in_time(state, until_s, answer_s)[0]
+
+
+def answered_in_time(
+    state: SessionState, until_s: float, answer_s: float
+) -> tuple[SessionState, float]:
+    """Answer the open prompt if the engine is there for it; return from when it is free."""
+    prompt = state.open_prompt
+    last_s = state.offset_s(state.last_event_at)
+    if prompt is None:
+        return state, last_s
+    answer_at_s = max(last_s, state.offset_s(prompt.asked_at) + answer_s)
+    if answer_at_s > until_s:
+        return state, answer_at_s
+    return answered(state, answer_at_s), answer_at_s
+
+
 def test_the_closing_prompt_must_follow_the_end_soon_and_once() -> None:
     ending = acts.announce_end(running(), at=at(600))
     with pytest.raises(ProtocolError) as caught:
@@ -422,6 +609,18 @@ class Sessions(RuleBasedStateMachine):
     def act(self, act: object) -> None:
         """Do anything else."""
         self.do(act)
+
+    @rule(before_s=st.integers(0, 120), away_s=st.integers(0, 400))
+    def go_away(self, before_s: int, away_s: int) -> None:
+        """Let the engine be away, its last sign of life ``before_s`` seconds old."""
+        missed = self.state.counts.missed
+        since = at(self.clock_s - before_s)
+        self.clock_s += away_s
+        try:
+            self.state = acts.interrupt(self.state, since=since, until=at(self.clock_s))
+        except ProtocolError:
+            return
+        assert self.state.counts.missed == missed
 
     @rule(leave=st.integers(0, 9))
     def leave(self, leave: int) -> None:

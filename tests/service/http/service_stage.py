@@ -6,7 +6,8 @@ does not say, such as which platform or class, is the stage's usual one.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,10 @@ from fastapi import FastAPI
 
 from models.image_decoder import FRAME_LIMITS, decode_image, encode_frame
 from pipelines.archive_verification import verify_archive
-from pipelines.clock import ManualClock
+from pipelines.clock import ManualClock, SystemClock
 from pipelines.simulate.identity_authority import demo_identity
 from service.application import Application, open_application
-from service.credentials import Role, issue_api_key
+from service.credentials import ApiKey, Role, issue_api_key
 from service.http.app import create_app
 from service.live.memory_engine import MemoryLiveState
 from service.settings import Settings
@@ -220,7 +221,27 @@ def open_stage(
     redis_url
         None: live state in this process.
     """
-    settings = Settings.model_validate(
+    clock = ManualClock(STARTS)
+    settings = stage_settings(folder, database_url=database_url, redis_url=redis_url)
+    with open_stage_application(settings, clock) as application:
+        yield _stage(folder, clock, application)
+    verify(application)
+
+
+@contextmanager
+def reopen_stage(stage: ServiceStage, *, away_s: float) -> Iterator[ServiceStage]:
+    """Set a stage that was left up again, ``away_s`` later, with another application."""
+    clock = ManualClock(stage.clock.now() + timedelta(seconds=away_s))
+    with open_stage_application(stage.application.settings, clock) as application:
+        yield replace(stage, clock=clock, application=application, app=create_app(application))
+    verify(application)
+
+
+def stage_settings(
+    folder: Path, *, database_url: str | None = None, redis_url: str | None = None
+) -> Settings:
+    """Return the settings of a stage in ``folder``."""
+    return Settings.model_validate(
         {
             "data_dir": folder,
             "keys_dir": folder / "keys",
@@ -232,7 +253,11 @@ def open_stage(
             "requests_per_minute": 1_000_000,  # tests are faster than any platform
         }
     )
-    clock = ManualClock(STARTS)
+
+
+@contextmanager
+def open_stage_application(settings: Settings, clock: ManualClock | None) -> Iterator[Application]:
+    """Open an application on which nothing happens by itself; no ``clock``: the system's."""
     # No embedded server is to be started where none is tested.
     in_process = patch(
         "service.application.open_live_state", lambda *_: nullcontext(_memory(clock))
@@ -241,7 +266,8 @@ def open_stage(
         # Checkpoints come when a session is opened or `publish` is called, and not in between.
         patch("service.application.PUBLISH_EVERY_S", _NEVER_S),
         patch("service.application.SWEEP_EVERY_S", _NEVER_S),
-        in_process if redis_url is None else nullcontext(),
+        patch("service.application.BEAT_EVERY_S", _NEVER_S),
+        in_process if settings.redis_url is None else nullcontext(),
         open_application(
             settings,
             observer=ColourObserver(),
@@ -250,8 +276,7 @@ def open_stage(
             clock=clock,
         ) as application,
     ):
-        yield _stage(folder, clock, application)
-    verify(application)
+        yield application
 
 
 def verify(application: Application) -> None:
@@ -304,26 +329,49 @@ def _stage(folder: Path, clock: ManualClock, application: Application) -> Servic
         clock=clock,
         application=application,
         app=create_app(application),
-        platform=_issue_key(application, Role.PLATFORM, "platform-1"),
-        other_platform=_issue_key(application, Role.PLATFORM, "platform-2"),
-        officer=_issue_key(application, Role.OFFICER, None),
-        second_officer=_issue_key(application, Role.OFFICER, None),
+        platform=_new_platform(application, "platform-1"),
+        other_platform=_new_platform(application, "platform-2"),
+        officer=issue_officer_key(application, "王芳"),
+        second_officer=issue_officer_key(application, "李强"),
     )
 
 
-def _issue_key(application: Application, role: Role, platform_id: str | None) -> str:
-    key, now = issue_api_key(role), application.clock.now()
-    principal = Principal(key_id=key.key_id, role=role, platform_id=platform_id)
+def issue_officer_key(application: Application, person: str) -> str:
+    """Return a new key of an officer's."""
+    return _keep_key(application, issue_api_key(Role.OFFICER), person=person, label=person)
+
+
+def issue_platform_key(application: Application, platform_id: str) -> str:
+    """Return one more key of a platform's."""
+    key = issue_api_key(Role.PLATFORM)
+    return _keep_key(application, key, platform_id=platform_id, label="a test")
+
+
+def _new_platform(application: Application, platform_id: str) -> str:
     with application.database.writing() as tx:
-        if platform_id is not None:
-            create_platform(tx, platform_id=platform_id, name=platform_id, at=now)
-        create_key(tx, principal=principal, secret_sha256=key.digest, label="a test", at=now)
+        create_platform(tx, platform_id=platform_id, name=platform_id, at=application.clock.now())
+    return issue_platform_key(application, platform_id)
+
+
+def _keep_key(
+    application: Application,
+    key: ApiKey,
+    *,
+    label: str,
+    platform_id: str | None = None,
+    person: str | None = None,
+) -> str:
+    principal = Principal(key_id=key.key_id, role=key.role, platform_id=platform_id, person=person)
+    with application.database.writing() as tx:
+        at = application.clock.now()
+        create_key(tx, principal=principal, secret_sha256=key.digest, label=label, at=at)
     return key.text
 
 
-def _memory(clock: ManualClock) -> MemoryLiveState:
+def _memory(clock: ManualClock | None) -> MemoryLiveState:
     """Return live state on the stage's clock: a lesson that takes a second has its usual rates."""
-    return MemoryLiveState(lambda: clock.now().timestamp())
+    now = clock or SystemClock()
+    return MemoryLiveState(lambda: now.now().timestamp())
 
 
 def _success(response: httpx.Response) -> httpx.Response:

@@ -1,8 +1,10 @@
 """What is refused before a route sees it, and when a request counts as arrived."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from threading import get_ident
 from typing import Any
 
 import httpx
@@ -16,17 +18,20 @@ from pipelines.clock import ManualClock
 from service.http.body_limit import BodyGate, BodyLimits
 from service.http.middleware import install_middleware
 from service.http.problem_handlers import install_problem_handlers
+from service.sql.errors import StorageError
 from tests.service.http.asgi_client import call
 
 ARRIVED_AT = datetime(2026, 1, 15, 8, tzinfo=UTC)
 JSON = {"content-type": "application/json"}
+KEY = "Bearer somebody's"
 LIMITS = BodyLimits(by_route={"/v1/prompts/{prompt_id}/answer": 100}, default_bytes=10)
 
 
 def app_with_limits() -> FastAPI:
     app = FastAPI()
     install_problem_handlers(app)
-    install_middleware(app, clock=ManualClock(ARRIVED_AT), limits=LIMITS)
+    clock = ManualClock(ARRIVED_AT)
+    install_middleware(app, clock=clock, limits=LIMITS, is_known=lambda shown: shown == KEY)
 
     async def length(request: Request) -> dict[str, Any]:
         body = await request.body()
@@ -39,7 +44,8 @@ def app_with_limits() -> FastAPI:
 
 
 def post(content: Any, *, path: str = "/v1/sessions", **headers: str) -> httpx.Response:
-    sent = {**JSON, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    changed = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent = {**JSON, "authorization": KEY, **changed}
     return call(app_with_limits(), "POST", path, content=content, headers=sent)
 
 
@@ -68,12 +74,53 @@ def test_a_body_without_length_is_counted() -> None:
 
 
 def test_a_large_body_is_refused_unread() -> None:
-    async def never() -> Message:
-        raise AssertionError("the body was read")
-
     scope = scope_of([(b"content-length", b"11"), (b"content-type", b"application/json")])
-    (start, _body) = served(scope, never)
+    (start, _body) = served(scope, unread)
     assert start["status"] == 413
+
+
+class TestLargeBodies:
+    """A body above the usual limit is read only once it is known who sends it."""
+
+    ANSWER = "/v1/prompts/p1/answer"
+
+    @pytest.mark.parametrize("shown", ["", "Bearer nobody's", None])
+    @pytest.mark.parametrize("length", [b"5", b"99", None])
+    def test_nobodys_is_refused_unread(self, shown: str | None, length: bytes | None) -> None:
+        headers = list_of(JSON)
+        headers += [(b"content-length", length)] if length else [(b"transfer-encoding", b"chunked")]
+        headers += [] if shown is None else [(b"authorization", shown.encode())]
+        (start, body) = served(scope_of(headers, path=self.ANSWER), unread)
+        assert start["status"] == 401
+        assert json.loads(body["body"])["code"] == "unauthenticated"
+        assert (b"connection", b"close") in start["headers"]
+
+    def test_somebodys_is_read(self) -> None:
+        assert post(b" " * 100, path=self.ANSWER).json()["bytes"] == 100
+
+    def test_small_ones_are_read_as_ever(self) -> None:
+        """Who may call where is for the routes."""
+        assert post(b" " * 10, authorization="Bearer nobody's").json()["bytes"] == 10
+
+    def test_where_it_cannot_be_known_nothing_is_read(self) -> None:
+        def away(_: str | None) -> bool:
+            raise StorageError("postgresql://user:password@host refused")
+
+        (start, body) = served(scope_of(list_of(JSON), path=self.ANSWER), unread, is_known=away)
+        assert start["status"] == 503
+        assert json.loads(body["body"])["code"] == "storage_unavailable"
+        assert "password" not in body["body"].decode()
+
+    def test_the_question_leaves_the_event_loop_alone(self) -> None:
+        asked_in: list[int] = []
+
+        def remember(_: str | None) -> bool:
+            asked_in.append(get_ident())
+            return False
+
+        served(scope_of(list_of(JSON), path=self.ANSWER), unread, is_known=remember)
+        assert asked_in
+        assert get_ident() not in asked_in  # `served` runs its event loop in this thread
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "1_0", "²", "9" * 5000, ""])
@@ -205,6 +252,7 @@ def served(
     app: Any = None,
     clock: ManualClock | None = None,
     limits: BodyLimits = LIMITS,
+    is_known: Callable[[str | None], bool] = lambda shown: shown == KEY,
 ) -> list[Message]:
     """Return what the gate sends for a request given as plain messages."""
     sent: list[Message] = []
@@ -212,13 +260,18 @@ def served(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    gate = BodyGate(app, clock=clock or ManualClock(ARRIVED_AT), limits=limits)
+    clock = clock or ManualClock(ARRIVED_AT)
+    gate = BodyGate(app, clock=clock, limits=limits, is_known=is_known)
     asyncio.run(gate(scope, receive, send))
     return sent
 
 
-def scope_of(headers: list[tuple[bytes, bytes]]) -> Scope:
-    return {"type": "http", "method": "POST", "path": "/v1/sessions", "headers": headers}
+async def unread() -> Message:
+    raise AssertionError("the body was read")
+
+
+def scope_of(headers: list[tuple[bytes, bytes]], *, path: str = "/v1/sessions") -> Scope:
+    return {"type": "http", "method": "POST", "path": path, "headers": headers}
 
 
 def list_of(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from service.sql.training_classes import class_of
 from tests.service.http.refusals import refused, told
 from tests.service.http.service_stage import ServiceStage, class_application
 
@@ -78,6 +79,7 @@ def test_a_repeated_request_gets_the_first_reply(stage: ServiceStage) -> None:
         ("ends_on", None),
         ("required_credit_hours", 0),
         ("required_credit_hours", -1),
+        ("required_credit_hours", 0.0099),
         ("required_credit_hours", "40"),
         ("required_credit_hours", True),
         ("required_credit_hours", 10_001),
@@ -96,6 +98,13 @@ def test_a_class_does_not_end_before_it_starts(stage: ServiceStage) -> None:
     response = stage.call("POST", "/v1/classes", body)
     assert refused(response) == (422, "invalid_record")
     assert "ends_on" in response.json()["detail"]
+
+
+def test_an_approval_names_the_person(stage: ServiceStage) -> None:
+    class_id = stage.open_class()
+    stage.approve(class_id)
+    with stage.application.database.reading() as tx:
+        assert class_of(tx, class_id).approved_by == "王芳"
 
 
 def test_only_officers_approve_and_withdraw(stage: ServiceStage) -> None:

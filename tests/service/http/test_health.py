@@ -36,6 +36,16 @@ def test_a_log_that_is_not_signed_degrades(
     assert failing.startswith("publishing")
 
 
+def test_sessions_that_nobody_ends_degrade(
+    stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage.application.sweeping, "failing", True)
+    response = stage.call("GET", "/v1/health", by="")
+    assert (response.status_code, response.json()["status"]) == (503, "degraded")
+    (failing,) = response.json()["failing"]
+    assert failing.startswith("sweeping")
+
+
 def test_a_database_that_is_away_degrades(
     stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,17 @@
 """Learners over HTTP: registered, asked, enrolled; whose they are and what is told of them."""
 
 import re
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Event, Semaphore
+from typing import Any, Final
 
+import httpx
 import pytest
 
 from pipelines.identity_authority import Confirmation
 from pipelines.simulate.identity_authority import DemoIdentityAuthority, demo_identity
+from service import turns
 from service.sql.lesson_store import SqlLessonReader
 from tests.pipelines.lesson_stage import (
     BLURRED,
@@ -24,6 +29,8 @@ from verifier.enrolment import Refusal, RefusalCode
 from verifier.identity import Identity, check_character
 from verifier.transparency.base64_text import to_base64
 
+SOON_S: Final = 10.0
+"""Nothing here takes as long; it only ends a test that hangs."""
 NOBODYS_ID = "0" * 32
 WRONG_CHECK = "999999197001010070"
 NOT_BORN = "99999920271231000" + check_character("99999920271231000")
@@ -32,6 +39,14 @@ BORN_TOMORROW = "99999920260303000" + check_character("99999920260303000")
 
 def identity(person: Identity, **change: str) -> dict[str, str]:
     return {"name": person.name, "id_number": person.id_number, **change}
+
+
+def unconfirmed(stage: ServiceStage, name: str = "某人") -> dict[str, Any]:
+    """Return the registration of somebody new whom the demo's authority does not know."""
+    number = stage.fresh("").removeprefix("-")
+    body = f"11010519491231{number:0>3}"
+    person = {"name": name, "id_number": body + check_character(body)}
+    return {"reference": stage.fresh("user"), "identity": person}
 
 
 @pytest.fixture
@@ -103,10 +118,13 @@ class TestRegistering:
 
     def test_an_identity_number_is_no_reference(self, stage: ServiceStage) -> None:
         number = demo_identity(5_000_003).id_number
-        for reference in (number, number.lower()):
+        wide = "".join(chr(ord(character) + 0xFEE0) for character in number)
+        spaced = f"{number[:6]} {number[6:14]}\u3000{number[14:]}"
+        for reference in (number, number.lower(), wide, spaced, f"{number[:6]}-{number[6:]}"):
             response = stage.call("POST", "/v1/learners", {"reference": reference})
             assert refused(response) == (422, "invalid_input")
             assert number not in response.text
+            assert reference not in response.text
 
     @pytest.mark.parametrize("reference", ["", " x", "a\x00b", "x" * 129, None, 7])
     def test_references_that_are_none(self, stage: ServiceStage, reference: Any) -> None:
@@ -125,8 +143,9 @@ class TestWhose:
         self, stage: ServiceStage, learner_id: str
     ) -> None:
         seen = stage.get(f"/v1/learners/{learner_id}")
-        assert seen == stage.get(f"/v1/learners/{learner_id}", by=stage.officer)
-        assert seen.keys() == {"learner_id", "registered_at", "consent", "enrolment"}
+        by_officer = stage.get(f"/v1/learners/{learner_id}", by=stage.officer)
+        assert {**by_officer, "identity": None} == seen
+        assert seen.keys() == {"learner_id", "registered_at", "consent", "enrolment", "identity"}
         assert seen["consent"]["version"] == CONSENT["version"]
         assert seen["enrolment"] is None
 
@@ -219,11 +238,7 @@ class TestEnrolling:
         assert stage.enrol(learner_id)["anchor"] == "institution"
 
     def test_whom_the_authority_does_not_confirm_too(self, stage: ServiceStage) -> None:
-        body = "11010519491231002"
-        person = {"name": "某人", "id_number": body + check_character(body)}
-        registered = stage.post(
-            "/v1/learners", {"reference": stage.fresh("user"), "identity": person}
-        )
+        registered = stage.post("/v1/learners", unconfirmed(stage))
         stage.give_consent(registered["learner_id"])
         assert stage.enrol(registered["learner_id"])["anchor"] == "institution"
 
@@ -271,8 +286,42 @@ class TestEnrolling:
         assert (said["outcome"], said["reason"]) == ("refer", "another_face_enrolled")
         assert stage.enrol(learner_id)["outcome"] == "pass"
 
-    def test_a_platform_does_not_replace_what_an_officer_saw(self, stage: ServiceStage) -> None:
+    def test_an_officer_needs_a_name_to_compare_the_card_with(self, stage: ServiceStage) -> None:
         learner_id = stage.register_learner(identified=False)
+        stage.give_consent(learner_id)
+        before = footprint(stage)
+        path = f"/v1/learners/{learner_id}/enrolment"
+        response = stage.call("POST", path, faces(), by=stage.officer)
+        assert refused(response) == (409, "identity_missing")
+        assert footprint(stage) == before
+
+    def test_a_name_changed_meanwhile_is_vouched_for_by_nobody(
+        self, stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The authority confirmed the one before; the same request again asks it anew."""
+        person, reference = demo_identity(5_000_004), stage.fresh("user")
+        body = {"reference": reference, "identity": identity(person)}
+        learner_id = stage.post("/v1/learners", body)["learner_id"]
+        stage.give_consent(learner_id)
+        ask = DemoIdentityAuthority.confirm
+
+        def renamed_while_asked(
+            authority: DemoIdentityAuthority, asked: Identity, portrait: bytes
+        ) -> Confirmation | None:
+            renamed = {**body, "identity": identity(person, name="别人")}
+            stage.post("/v1/learners", renamed, by=stage.other_platform)
+            return ask(authority, asked, portrait)
+
+        path = f"/v1/learners/{learner_id}/enrolment"
+        with monkeypatch.context() as patched:
+            patched.setattr(DemoIdentityAuthority, "confirm", renamed_while_asked)
+            response = stage.call("POST", path, faces())
+        assert refused(response) == (503, "storage_busy")
+        assert stage.get(f"/v1/learners/{learner_id}")["enrolment"] is None
+        assert stage.enrol(learner_id)["anchor"] == "authority"
+
+    def test_a_platform_does_not_replace_what_an_officer_saw(self, stage: ServiceStage) -> None:
+        learner_id = stage.post("/v1/learners", unconfirmed(stage))["learner_id"]
         stage.give_consent(learner_id)
         stage.enrol(learner_id, by=stage.officer)
         said = stage.enrol(learner_id)
@@ -327,8 +376,119 @@ class TestEnrolling:
         assert refused(response) == (422, code)
         assert footprint(stage) == before
 
+    def test_many_wrong_pictures_are_read_to_the_first(
+        self, stage: ServiceStage, learner_id: str
+    ) -> None:
+        path = f"/v1/learners/{learner_id}/enrolment"
+        errors = stage.call("POST", path, {**faces(), "live": ["!"] * 8}).json()["errors"]
+        assert [error["field"] for error in errors] == ["body.live.0"]
+
+    def test_a_platform_enrols_two_at_a_time(
+        self, own_stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Or one that enrols a whole school at once would keep everybody else waiting."""
+        stage, entered, go_on = own_stage, Semaphore(0), Event()
+        observe = ColourObserver.observe
+
+        def stop_and_look(observer: ColourObserver, *args: Any, **options: Any) -> Any:
+            entered.release()
+            assert go_on.wait(SOON_S)
+            return observe(observer, *args, **options)
+
+        def enrol(learner_id: str) -> httpx.Response:
+            return stage.call("POST", f"/v1/learners/{learner_id}/enrolment", faces())
+
+        learner_ids = [stage.register_learner() for _ in range(3)]
+        for learner_id in learner_ids:
+            stage.give_consent(learner_id)
+        monkeypatch.setattr(ColourObserver, "observe", stop_and_look)
+        with ThreadPoolExecutor(2) as threads:
+            both = [threads.submit(enrol, learner_id) for learner_id in learner_ids[:2]]
+            assert all(entered.acquire(timeout=SOON_S) for _ in both)
+            assert refused(enrol(learner_ids[2])) == (503, "busy")
+            go_on.set()
+            assert [each.result(SOON_S).status_code for each in both] == [201, 201]
+        assert enrol(learner_ids[2]).status_code == 201
+
+    def test_an_enrolment_waits_for_its_turn(
+        self, stage: ServiceStage, learner_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With all of its pictures, and before any of them is decoded."""
+        monkeypatch.setattr(turns, "LONGEST_WAIT_S", 0.0)
+        path = f"/v1/learners/{learner_id}/enrolment"
+        junk = {**faces(), "reference": to_base64(b"no picture")}
+        with ExitStack() as all_turns:
+            for _ in range(stage.application.settings.judges):
+                all_turns.enter_context(stage.application.turns.take())
+            assert refused(stage.call("POST", path, junk)) == (503, "busy")
+        assert refused(stage.call("POST", path, junk)) == (422, "unreadable_image")
+
     def test_nobody_tries_faces_without_end(self, stage: ServiceStage, learner_id: str) -> None:
         path = f"/v1/learners/{learner_id}/enrolment"
         codes = [stage.call("POST", path, faces(live=OTHER_FACE)).status_code for _ in range(12)]
         assert codes[0] == 200
         assert codes[-1] == 429
+
+
+class TestSquatting:
+    """Who enrols somebody's number first, with a hired face, must not lock them out."""
+
+    @pytest.fixture
+    def squatted(self, stage: ServiceStage) -> tuple[str, dict[str, Any]]:
+        """Return a learner under a name made up and another's face, and who it really is."""
+        real = unconfirmed(stage)
+        made_up = {**real, "identity": {**real["identity"], "name": "假名"}}
+        learner_id = stage.post("/v1/learners", made_up, by=stage.other_platform)["learner_id"]
+        stage.give_consent(learner_id, by=stage.other_platform)
+        assert (
+            stage.enrol(learner_id, OTHER_FACE, by=stage.other_platform)["anchor"] == "institution"
+        )
+        return learner_id, real
+
+    def test_an_officer_undoes_it(
+        self, stage: ServiceStage, squatted: tuple[str, dict[str, Any]]
+    ) -> None:
+        learner_id, real = squatted
+        assert stage.post("/v1/learners", real)["learner_id"] == learner_id
+        said = stage.enrol(learner_id)
+        assert (said["outcome"], said["reason"]) == ("refer", "another_face_enrolled")
+        assert stage.enrol(learner_id, by=stage.officer)["anchor"] == "officer"
+        # And nobody redoes it: neither the name nor the face.
+        again = {**real, "identity": {**real["identity"], "name": "假名"}}
+        response = stage.call("POST", "/v1/learners", again, by=stage.other_platform)
+        assert refused(response) == (422, "invalid_input")
+        said = stage.enrol(learner_id, OTHER_FACE, by=stage.other_platform)
+        assert (said["outcome"], said["reason"]) == ("refer", "better_anchored_already")
+
+    def test_what_was_attended_under_a_hired_face_is_never_paid(
+        self, stage: ServiceStage, squatted: tuple[str, dict[str, Any]]
+    ) -> None:
+        learner_id, real = squatted
+        class_id = stage.open_class(by=stage.other_platform)
+        stage.approve(class_id)
+        stage.roster(class_id, learner_id, by=stage.other_platform)
+        opened = stage.open_session(learner_id, class_id, by=stage.other_platform)
+        stage.attend(opened["session_id"], 12, OTHER_FACE, by=stage.other_platform)
+        closed = stage.close(opened["session_id"], OTHER_FACE, by=stage.other_platform)
+        assert closed["credited_s"] > 0
+        stage.post("/v1/learners", real)
+        stage.enrol(learner_id, by=stage.officer)
+        stage.publish()
+        path = f"/v1/classes/{class_id}/learners/{learner_id}/eligibility"
+        decided = stage.get(path, by=stage.officer)
+        codes = {rule["code"] for rule in decided["rules"]} - {None}
+        assert (decided["outcome"], codes) == ("not_yet", {"IDENTITY_NOT_ANCHORED"})
+
+
+def test_only_an_officer_is_told_who_it_is_on_paper(stage: ServiceStage) -> None:
+    """With the card in hand they have to see whom they vouch for; nobody else needs it."""
+    person = demo_identity(4_711)
+    body = {
+        "reference": stage.fresh("reference"),
+        "identity": {"name": person.name, "id_number": person.id_number},
+    }
+    path = f"/v1/learners/{stage.post('/v1/learners', body)['learner_id']}"
+    told = stage.get(path, by=stage.officer)["identity"]
+    assert told == {"name": person.name, "id_number_ends": person.id_number[-4:]}
+    assert stage.get(path)["identity"] is None
+    assert person.name not in stage.call("GET", path).text

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.service.http.refusals import refused
-from tests.service.http.service_stage import ServiceStage
+from tests.service.http.service_stage import ServiceStage, issue_officer_key
 
 
 def proposal(subject_id: str, kind: str = "institution", **change: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class TestEntries:
         stage.clock.advance(60)
         path = f"/v1/lists/entries/{proposed['entry_id']}/approval"
         approved = stage.post(path, by=stage.second_officer)
-        assert approved["approved_by"] != approved["proposed_by"] == proposed["proposed_by"]
+        assert (approved["proposed_by"], approved["approved_by"]) == ("王芳", "李强")
         assert standing(stage, school)["listed"] == "black"
         again = stage.call("POST", path, {}, by=stage.second_officer)
         assert refused(again) == (409, "already_approved")
@@ -56,6 +56,16 @@ class TestEntries:
         school = stage.fresh("school")
         path = f"/v1/lists/entries/{propose(stage, school)['entry_id']}/approval"
         response = stage.call("POST", path, {}, by=stage.officer)
+        assert refused(response) == (409, "second_person_wanted")
+        assert standing(stage, school)["listed"] is None
+
+    @pytest.mark.parametrize("spelt", ["Zhao Min", " zhao min", "ＺＨＡＯ　ＭＩＮ"])
+    def test_two_keys_of_one_person_are_one_person(self, stage: ServiceStage, spelt: str) -> None:
+        one, other = (issue_officer_key(stage.application, name) for name in ("Zhao Min", spelt))
+        school = stage.fresh("school")
+        proposed = stage.post("/v1/lists/entries", proposal(school), by=one)
+        path = f"/v1/lists/entries/{proposed['entry_id']}/approval"
+        response = stage.call("POST", path, {}, by=other)
         assert refused(response) == (409, "second_person_wanted")
         assert standing(stage, school)["listed"] is None
 
@@ -165,6 +175,11 @@ class TestChecking:
         subjects = [{"kind": "institution", "id": f"{n:064}"} for n in range(1000)]
         response = stage.call("POST", "/v1/lists/check", {"subjects": subjects})
         assert response.status_code == 200
+
+    def test_a_thousand_wrong_ones_are_read_to_the_first(self, stage: ServiceStage) -> None:
+        response = stage.call("POST", "/v1/lists/check", {"subjects": [{"kind": "x"}] * 1000})
+        fields = {error["field"] for error in response.json()["errors"]}
+        assert fields == {"body.subjects.0.kind", "body.subjects.0.id"}
 
     @pytest.mark.parametrize("count", [0, 1001])
     def test_none_and_too_many(self, stage: ServiceStage, count: int) -> None:

@@ -1,8 +1,8 @@
 """The OpenAPI document: whoever builds a client needs nothing else."""
 
-import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -99,22 +99,78 @@ def test_every_problem_is_documented(document: dict[str, Any]) -> None:
     assert set(re.findall(r"\w+", said)) >= set(PROBLEMS)
 
 
+OF_TIME = {"clock", "now", "time", "times", "timestamp", "datetime", "date", "advance", "at"}
+"""Words of a name by which a caller could say what time it is; lengths and days are others."""
+
+
+def words(name: str) -> set[str]:
+    """Return the words of a name, however they are joined: ``clockOffset``, ``clock_offset``."""
+    return {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def property_names(schema: Any, schemas: dict[str, Any], seen: set[str]) -> Iterator[str]:
+    """Return the names of all properties that can be reached from a schema, at any depth."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from property_names(each, schemas, seen)
+    if not isinstance(schema, dict):
+        return
+    yield from schema.get("properties", {})
+    referred = schema.get("$ref", "").rpartition("/")[2]
+    if referred and referred not in seen:
+        seen.add(referred)
+        yield from property_names(schemas[referred], schemas, seen)
+    for each in schema.values():
+        yield from property_names(each, schemas, seen)
+
+
+def names_that_callers_send(document: dict[str, Any]) -> Iterator[str]:
+    """Return paths, operations, parameters, and every field of every body."""
+    yield from document["paths"]
+    seen = set[str]()
+    for _, operation in operations(document):
+        yield operation["operationId"]
+        yield from (parameter["name"] for parameter in operation.get("parameters", ()))
+        body = operation.get("requestBody")
+        yield from property_names(body, document["components"]["schemas"], seen)
+
+
 def test_nothing_sets_the_time(document: dict[str, Any]) -> None:
     """A platform that could move the clock could make hours."""
-    paths_and_names = [
-        *document["paths"],
-        *(operation["operationId"] for _, operation in operations(document)),
+    sent = set(names_that_callers_send(document))
+    assert sent >= {"planned_minutes", "id_number", "frames"}  # bodies, and what lies in them
+    assert [name for name in sent if words(name) & OF_TIME] == []
+
+
+@pytest.mark.parametrize("name", ["clock_offset_s", "now", "captured_at", "clientTimestamp"])
+@pytest.mark.parametrize("where", ["SessionOpening", "IdentityIn", "AnswerIn"])
+def test_a_field_that_sets_the_time_would_be_found(
+    document: dict[str, Any], where: str, name: str
+) -> None:
+    changed = deepcopy(document)
+    changed["components"]["schemas"][where]["properties"][name] = {"type": "number"}
+    assert name in set(names_that_callers_send(changed))
+    assert words(name) & OF_TIME
+
+
+def test_every_success_in_json_has_a_schema(document: dict[str, Any]) -> None:
+    """Its fields are named; an example is wanted of what callers send, not of what they get."""
+    schemas = document["components"]["schemas"]
+    successes = [
+        (name, shown)
+        for name, operation in operations(document)
+        for status, response in operation["responses"].items()
+        if int(status) < 400
+        for media_type, shown in response.get("content", {}).items()
+        if media_type == "application/json"
     ]
-    assert [name for name in paths_and_names if re.search("clock|time|advance", name)] == []
-    bodies = json.dumps(
-        [operation.get("requestBody") for _, operation in operations(document)]
-        + [
-            parameter
-            for _, operation in operations(document)
-            for parameter in operation.get("parameters", [])
-        ]
-    )
-    assert not re.search("clock|now|advance", bodies)
+    assert len(successes) > 20
+    unnamed = [
+        name
+        for name, shown in successes
+        if not list(property_names(shown.get("schema"), schemas, set()))
+    ]
+    assert unnamed == []
 
 
 def test_no_score_is_promised(document: dict[str, Any]) -> None:

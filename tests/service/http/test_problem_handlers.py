@@ -190,6 +190,11 @@ def test_a_wrong_field_is_named_with_what_was_wanted() -> None:
     ]
 
 
+def test_of_many_wrong_fields_the_first_twenty_are_told() -> None:
+    errors = posted({"tags": ["two"] * 30}).json()["errors"]
+    assert [error["field"] for error in errors] == [f"body.tags.{n}" for n in range(20)]
+
+
 @pytest.mark.parametrize(
     "body",
     [

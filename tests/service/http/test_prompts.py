@@ -16,12 +16,13 @@ from sqlalchemy import select
 
 from pipelines import evidence_store
 from pipelines.check import FrameChecker
-from service.bounded_observer import BusyError
 from service.sql import tables
+from service.turns import BusyError
 from tests.pipelines.lesson_stage import BLURRED, LEARNER_FACE, NOBODY, NOT_A_PICTURE, OTHER_FACE
 from tests.service.http.asgi_client import call
 from tests.service.http.footprint import footprint
 from tests.service.http.service_stage import ServiceStage, reply
+from verifier.assurance import Assurance
 
 
 @pytest.fixture
@@ -134,6 +135,22 @@ class TestRefusals:
         prompt = stage.prompt(session_id)
         assert refused(prompt, reply(prompt), by=stage.officer) == (403, "forbidden")
 
+    def test_of_the_engines_own_frame_made_by_the_platform(self, stage: ServiceStage) -> None:
+        """Whatever route may open such a session one day."""
+        learner_id, class_id = stage.prepare()
+        session_id = stage.application.engine.open(
+            learner_id=learner_id,
+            class_id=class_id,
+            platform_id="platform-1",
+            planned_minutes=12,
+            assurance=Assurance.FRAME,
+        )
+        prompt = stage.prompt(session_id)
+        before = footprint(stage)
+        response = stage.call("POST", answer_path(prompt), reply(prompt))
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+        assert footprint(stage) == before
+
     @pytest.mark.parametrize("key", ["", "zx_platform_00000000_" + "A" * 43, "nonsense", "a b"])
     def test_no_key_or_a_wrong_one(
         self,
@@ -224,6 +241,20 @@ class TestRefusals:
         assert footprint(stage) == before
         assert field in [error["field"] for error in response.json()["errors"]]
 
+    def test_with_many_wrong_frames_is_read_to_the_first(
+        self, stage: ServiceStage, session_id: str
+    ) -> None:
+        prompt = stage.prompt(session_id)
+        body = {**reply(prompt), "frames": ["!"] * 24}
+        errors = stage.call("POST", answer_path(prompt), body).json()["errors"]
+        assert [error["field"] for error in errors] == ["body.frames.0"]
+
+    def test_that_is_large_and_nobodys(self, stage: ServiceStage, session_id: str) -> None:
+        prompt = stage.prompt(session_id)
+        response = send_raw(stage, prompt, b" " * (1 << 20), by="zx_learner_" + "A" * 43)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+        assert response.headers["connection"] == "close"
+
     def test_of_another_content_type(self, stage: ServiceStage, session_id: str) -> None:
         prompt = stage.prompt(session_id)
         before = footprint(stage)
@@ -245,9 +276,14 @@ class TestRefusals:
 
 
 def send_raw(
-    stage: ServiceStage, prompt: Any, body: bytes, *, content_type: str = "application/json"
+    stage: ServiceStage,
+    prompt: Any,
+    body: bytes,
+    *,
+    content_type: str = "application/json",
+    by: str | None = None,
 ) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {stage.platform}", "Content-Type": content_type}
+    headers = {"Authorization": f"Bearer {by or stage.platform}", "Content-Type": content_type}
     return call(stage.app, "POST", answer_path(prompt), headers=headers, content=body)
 
 

@@ -1,14 +1,17 @@
 """Sessions over HTTP: opened, followed, ended; whose they are; what they are worth."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from service.http.sessions import CODES_TRIED_PER_MINUTE
 from service.sql import idempotency
 from tests.pipelines.lesson_stage import OTHER_FACE
 from tests.service.http.asgi_client import call
 from tests.service.http.footprint import footprint
+from tests.service.http.refusals import refused
 from tests.service.http.service_stage import ServiceStage
 
 
@@ -50,10 +53,10 @@ class TestOpening:
         learner_id, class_id = stage.prepare()
         body = {"learner_id": learner_id, "class_id": class_id, "planned_minutes": 12}
         key = {"Idempotency-Key": stage.fresh("key")}
-        replay, replies = idempotency.replay, []
+        replay, replies = idempotency.replay, list[Any]()
 
         def slow_replay(*args: Any) -> Any:
-            """The second request finds no reply; then the first one comes about."""
+            """Find no reply for the second request; then let the first one come about."""
             found = replay(*args)
             if not replies:
                 replies.append(None)
@@ -78,6 +81,8 @@ class TestOpening:
             ({"planned_minutes": -1}, 422, "invalid_input"),
             ({"planned_minutes": 1441}, 422, "invalid_input"),
             ({"planned_minutes": "a lot"}, 422, "invalid_input"),
+            ({"planned_minutes": "12"}, 422, "invalid_input"),
+            ({"planned_minutes": True}, 422, "invalid_input"),
             ({"planned_minutes": None}, 422, "invalid_input"),
             ({"assurance": "frame"}, 422, "not_available"),
             ({"assurance": "none"}, 422, "invalid_input"),
@@ -123,7 +128,7 @@ class TestOpening:
 
 
 class TestWhoseItIs:
-    @pytest.mark.parametrize("act", ["", "/prompt", "/end", "/close"])
+    @pytest.mark.parametrize("act", ["", "/prompt", "/end", "/close", "/code"])
     def test_another_platforms_session_looks_like_nobodys(
         self, stage: ServiceStage, opened: Any, act: str
     ) -> None:
@@ -143,7 +148,15 @@ class TestWhoseItIs:
         assert stage.get(f"/v1/sessions/{opened['session_id']}", by=token)
         assert stage.call("GET", f"/v1/sessions/{other}", by=token).status_code == 404
 
-    @pytest.mark.parametrize("act", ["end", "close"])
+    def test_an_officer_does_not_poll(self, stage: ServiceStage, opened: Any) -> None:
+        """Asking is what sends a prompt out; an officer's look must not."""
+        before = footprint(stage)
+        path = f"/v1/sessions/{opened['session_id']}/prompt"
+        response = stage.call("GET", path, by=stage.officer)
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+        assert footprint(stage) == before
+
+    @pytest.mark.parametrize("act", ["end", "close", "code"])
     def test_a_learner_does_not_end_a_session(
         self, stage: ServiceStage, opened: Any, act: str
     ) -> None:
@@ -157,6 +170,42 @@ class TestWhoseItIs:
         response = stage.call("POST", path, {"code": opened["code"]}, by="")
         assert (response.status_code, response.json()["code"]) == (401, "code_spent")
 
+    def test_another_code_ends_the_first_one_and_its_token(
+        self, stage: ServiceStage, opened: Any
+    ) -> None:
+        path = f"/v1/sessions/{opened['session_id']}"
+        first = stage.token(opened)
+        stage.clock.advance(11 * 60)
+        fresh = stage.post(f"{path}/code")
+        assert fresh.keys() == {"session_id", "code", "code_expires_at"}
+        assert stage.call("GET", path, by=first).status_code == 401
+        spent = stage.call("POST", f"{path}/token", {"code": opened["code"]}, by="")
+        assert (spent.status_code, spent.json()["code"]) == (404, "unknown_subject")
+        assert stage.get(path, by=stage.token(fresh))
+
+    def test_a_repeated_request_gives_one_code(self, stage: ServiceStage, opened: Any) -> None:
+        path, key = f"/v1/sessions/{opened['session_id']}/code", {"Idempotency-Key": "k"}
+        first, second = (stage.call("POST", path, {}, headers=key) for _ in range(2))
+        assert first.content == second.content
+        assert stage.token(second.json())
+
+    def test_a_session_that_is_over_gets_no_code(self, stage: ServiceStage) -> None:
+        outcome = stage.hold_lesson(*stage.prepare(), minutes=6)
+        response = stage.call("POST", f"/v1/sessions/{outcome['session_id']}/code", {})
+        assert (response.status_code, response.json()["code"]) == (409, "session_over")
+
+    def test_a_token_outlives_its_session_by_a_week(self, own_stage: ServiceStage) -> None:
+        stage = own_stage
+        opened = stage.open_session(*stage.prepare())
+        token, path = stage.token(opened), f"/v1/sessions/{opened['session_id']}"
+        stage.attend(opened["session_id"], 6)
+        ended_at = datetime.fromisoformat(stage.close(opened["session_id"])["ended_at"])
+        last = ended_at + timedelta(days=7)
+        stage.clock.advance((last - stage.clock.now()).total_seconds() - 1)
+        assert stage.get(path, by=token)
+        stage.clock.advance(1)
+        assert stage.call("GET", path, by=token).status_code == 401
+
     def test_a_code_is_soon_too_old(self, stage: ServiceStage, opened: Any) -> None:
         stage.clock.advance(10 * 60)
         path = f"/v1/sessions/{opened['session_id']}/token"
@@ -169,6 +218,19 @@ class TestWhoseItIs:
         response = stage.call("POST", path, {"code": code}, by="")
         assert response.status_code in {401, 404, 422}
         assert stage.token(opened)
+
+    def test_guessing_codes_is_slow_and_locks_nobody_else_out(self, stage: ServiceStage) -> None:
+        guessed, other = (stage.open_session(*stage.prepare()) for _ in range(2))
+        path = f"/v1/sessions/{guessed['session_id']}/token"
+        guess = {"code": "zx_code_" + "A" * 22}
+        # A real Redis lets one more through each second, so it may take some more than the limit.
+        answers = [stage.call("POST", path, guess, by="")]
+        while answers[-1].status_code != 429 and len(answers) < 10 * CODES_TRIED_PER_MINUTE:
+            answers.append(stage.call("POST", path, guess, by=""))
+        assert refused(answers[-1]) == (429, "rate_limited")
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+        assert len(answers) > CODES_TRIED_PER_MINUTE
+        assert stage.token(other)
 
     def test_a_code_of_another_session(self, stage: ServiceStage, opened: Any) -> None:
         other = stage.open_session(*stage.prepare())
@@ -234,6 +296,20 @@ class TestALesson:
         shown = stage.call("GET", path, by=token if by == "token" else None).text
         for secret in ("authenticity", "log10", "lower95", "verified", "reject"):
             assert secret not in shown
+
+    def test_an_idempotency_key_of_another_sessions_end_ends_nothing(
+        self, stage: ServiceStage
+    ) -> None:
+        """A repeated key must not tell of an end that never was: its session would lapse."""
+        key = {"Idempotency-Key": stage.fresh("key")}
+        first, second = (stage.open_session(*stage.prepare())["session_id"] for _ in range(2))
+        for session_id in (first, second):
+            stage.answer(stage.prompt(session_id))
+        assert stage.call("POST", f"/v1/sessions/{first}/end", {}, headers=key).is_success
+        response = stage.call("POST", f"/v1/sessions/{second}/end", {}, headers=key)
+        assert refused(response) == (422, "idempotency_conflict")
+        phases = [stage.get(f"/v1/sessions/{each}")["phase"] for each in (first, second)]
+        assert phases == ["ending", "running"]
 
     def test_an_end_before_the_lesson_began(self, stage: ServiceStage, opened: Any) -> None:
         response = stage.call("POST", f"/v1/sessions/{opened['session_id']}/end", {})

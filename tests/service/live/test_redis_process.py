@@ -45,8 +45,13 @@ def runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     status = Path(f"/proc/{pid}/stat")
-    # A dead process that nobody has waited for is no running one.
-    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    if not Path("/proc/self/stat").exists():
+        return True
+    # A dead process that nobody has waited for is no running one, and may go at any moment.
+    try:
+        return status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def server_pid(server: RedisProcess) -> int:

@@ -1,5 +1,6 @@
 """Keys by their digest, and whose they are."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -18,11 +19,12 @@ from tests.service.sql.lesson_samples import STARTS
 from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 
 PLATFORM = Principal(key_id="k1", role=Role.PLATFORM, platform_id="p")
-OFFICER = Principal(key_id="k2", role=Role.OFFICER, platform_id=None)
+OFFICER = Principal(key_id="k2", role=Role.OFFICER, platform_id=None, person="王芳")
 
 
-def keep(tx: Connection, principal: Principal, digest: bytes) -> None:
-    create_key(tx, principal=principal, secret_sha256=digest, label="a label", at=STARTS)
+def keep(tx: Connection, principal: Principal, digest: bytes, label: str | None = None) -> None:
+    label = label or principal.person or "a label"
+    create_key(tx, principal=principal, secret_sha256=digest, label=label, at=STARTS)
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +57,28 @@ def test_a_key_of_an_unknown_platform_is_refused(tx: Connection) -> None:
         keep(tx, Principal(key_id="k", role=Role.PLATFORM, platform_id="q"), b"1" * 32)
 
 
-@pytest.mark.parametrize(("role", "platform_id"), [(Role.PLATFORM, None), (Role.OFFICER, "p")])
-def test_role_and_platform_go_together(tx: Connection, role: Role, platform_id: str | None) -> None:
+@pytest.mark.parametrize(
+    ("role", "platform_id", "person"),
+    [
+        (Role.PLATFORM, None, None),
+        (Role.PLATFORM, "p", "王芳"),
+        (Role.OFFICER, "p", "王芳"),
+        (Role.OFFICER, None, None),
+    ],
+)
+def test_role_platform_and_person_go_together(
+    tx: Connection, role: Role, platform_id: str | None, person: str | None
+) -> None:
+    principal = Principal(key_id="k", role=role, platform_id=platform_id, person=person)
     with pytest.raises(InputError):
-        keep(tx, Principal(key_id="k", role=role, platform_id=platform_id), b"1" * 32)
+        keep(tx, principal, b"1" * 32, label="王芳")
+
+
+@pytest.mark.parametrize("person", ["", " ", "x" * 65, "a\u200bb"])
+def test_an_officers_key_names_a_person(tx: Connection, person: str) -> None:
+    """As approvals keep it, in 64 characters that can be seen."""
+    with pytest.raises(InputError):
+        keep(tx, replace(OFFICER, person=person), b"1" * 32, label=person)
 
 
 def test_a_platform_is_put_on_record_once(tx: Connection) -> None:

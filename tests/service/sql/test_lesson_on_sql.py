@@ -25,6 +25,7 @@ from service.sql.session_index import (
 from service.sql.tables import log_entry
 from tests.pipelines.lesson_stage import LEARNER_FACE, STARTS, LessonStage
 from tests.service.sql.lesson_samples import entry, register
+from verifier.assurance import Assurance
 from verifier.enrolment import Anchor
 from verifier.errors import UnknownSubjectError
 from verifier.session_score import Decision
@@ -118,7 +119,12 @@ def test_evidence_is_found_by_its_id_and_belongs_to_its_session(
         assert (place.learner_id, place.platform_id) == (LEARNER, PLATFORM)
         found = select(log_entry.c.leaf_hash).where(log_entry.c.log_index == place.index)
         assert bytes(tx.execute(found).scalar_one()).hex() == answer.evidence_id
-        asked = Asked(session_id=session_id, learner_id=LEARNER, platform_id=PLATFORM)
+        asked = Asked(
+            session_id=session_id,
+            learner_id=LEARNER,
+            platform_id=PLATFORM,
+            assurance=Assurance.PLATFORM,
+        )
         assert asked_of(tx, prompt.prompt_id) == asked
         assert asked_of(tx, session_id) is None
         assert owner_of_session(tx, session_id).platform_id == PLATFORM

@@ -13,7 +13,7 @@ from pipelines.lesson import FirstCheckpoint
 from pipelines.lesson_store import EntrySource, LessonStore, StoredEnrolment
 from service.sql import tables
 from service.sql.database import Database
-from service.sql.entry_log import SqlEntrySource, entry_index, named_objects
+from service.sql.entry_log import SqlEntrySource
 from service.sql.errors import StorageBusyError
 from service.sql.lesson_store import SqlLessonStore
 from tests.service.sql.lesson_samples import (
@@ -300,15 +300,3 @@ def test_the_same_entry_is_kept_once(database: Database) -> None:
     with pytest.raises(StorageBusyError), store.writing() as unit:
         unit.append(prepared)
     assert source.entry_count() == 1
-
-
-def test_an_entry_is_found_by_its_hash_and_its_object_is_named(database: Database) -> None:
-    plain = entry()
-    leaf = replace(plain.leaf, commitment=b"c" * 32, object_sha256="ab" * 32)
-    sealed = replace(plain, leaf=leaf, entry=leaf.serialize())
-    with SqlLessonStore(database).writing() as unit:
-        unit.append(plain)
-        unit.append(sealed)
-        assert entry_index(unit.tx, sealed.leaf_hash) == 1
-        assert entry_index(unit.tx, b"?" * 32) is None
-        assert named_objects(unit.tx) == {"ab" * 32}

@@ -18,6 +18,7 @@ from service.sql.registry import (
     withdraw_consent,
 )
 from tests.service.sql.lesson_samples import STARTS
+from verifier.enrolment import Anchor
 from verifier.errors import InputError, UnknownSubjectError
 from verifier.identity import Identity, parse_identity
 
@@ -43,13 +44,13 @@ def register(
     return registration.learner_id
 
 
-def enrol(tx: Connection, learner_id: str) -> None:
+def enrol(tx: Connection, learner_id: str, anchor: Anchor = Anchor.OFFICER) -> None:
     tx.execute(
         insert(tables.enrolment).values(
             learner_id=learner_id,
             contract_id="m@1",
             sealed_template=b"t",
-            anchor="officer",
+            anchor=anchor.value,
             enrolled_at=STARTS,
             evidence_id="aa",
         )
@@ -118,9 +119,27 @@ def test_a_name_is_corrected_until_somebody_vouched_for_it(tx: Connection) -> No
     assert identity_of(tx, learner_id) == corrected
 
 
-def test_a_face_enrolled_without_a_name_is_given_none_afterwards(tx: Connection) -> None:
+def test_an_institutions_word_fixes_no_name(tx: Connection) -> None:
+    """Or whoever enrolled a number first, with a name made up, would lock the person out."""
+    squatted = register(tx, "r", Identity("张珊", ZHANG.id_number))
+    enrol(tx, squatted, Anchor.INSTITUTION)
+    assert register(tx, "own", ZHANG, platform_id="q") == squatted
+    assert identity_of(tx, squatted) == ZHANG
+
+
+def test_whoever_is_enrolled_by_an_institution_may_be_named_later(tx: Connection) -> None:
     learner_id = register(tx, "r", None)
-    enrol(tx, learner_id)
+    enrol(tx, learner_id, Anchor.INSTITUTION)
+    assert register(tx, "r", ZHANG) == learner_id
+    assert identity_of(tx, learner_id) == ZHANG
+
+
+@pytest.mark.parametrize("anchor", [Anchor.OFFICER, Anchor.AUTHORITY])
+def test_a_face_enrolled_without_a_name_is_given_none_afterwards(
+    tx: Connection, anchor: Anchor
+) -> None:
+    learner_id = register(tx, "r", None)
+    enrol(tx, learner_id, anchor)
     with pytest.raises(InputError, match="or with none"):
         register(tx, "r", ZHANG)
 

@@ -49,6 +49,14 @@ def test_nobody_approves_their_own_proposal(tx: Connection) -> None:
     assert entries_about(tx, LEARNER) == (PROPOSAL,)
 
 
+@pytest.mark.parametrize("spelt", ["Officer-1", " officer-1 ", "ｏｆｆｉｃｅｒ-1"])
+def test_a_person_is_the_same_in_any_spelling(tx: Connection, spelt: str) -> None:
+    propose_entry(tx, PROPOSAL)
+    with pytest.raises(InvalidRecordError, match="one person"):
+        approve_entry(tx, entry_id="e", approved_by=spelt, at=LATER)
+    assert entries_about(tx, LEARNER) == (PROPOSAL,)
+
+
 def test_a_proposal_brings_no_approval(tx: Connection) -> None:
     with pytest.raises(ProtocolError):
         propose_entry(tx, replace(PROPOSAL, approved_by="officer-2", approved_at=LATER))

@@ -17,11 +17,12 @@ from service.sql.training_classes import (
     record_claim,
     remove_from_roster,
     roster_fact,
+    whole_roster,
     withdraw_class,
 )
 from tests.service.sql.lesson_samples import STARTS
 from verifier.claim import Claim
-from verifier.eligibility_facts import ClassFact, RosterFact
+from verifier.eligibility_facts import ClassFact, RosterFact, RosterGap
 from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 
 DAY = timedelta(days=1)
@@ -129,6 +130,30 @@ def test_a_learner_is_put_on_the_roster_taken_off_and_put_on_again(
     )
     assert standing() == RosterFact(added_at=STARTS, removed_at=STARTS + 2 * DAY)
     assert add(3) == standing() == RosterFact(added_at=STARTS + 3 * DAY, removed_at=None)
+
+
+def test_leaving_and_coming_back_is_one_time_with_gaps(tx: Connection, learner_id: str) -> None:
+    """For the gate: who was on the roster from the first has been on it since then."""
+    place = {"class_id": "c", "learner_id": learner_id}
+
+    def whole() -> RosterFact | None:
+        return whole_roster(tx, **place)
+
+    def gap(start: int, end: int) -> RosterGap:
+        return RosterGap(removed_at=STARTS + start * DAY, added_at=STARTS + end * DAY)
+
+    assert whole() is None
+    for added, removed in ((0, 1), (2, 3), (3, 4)):
+        add_to_roster(tx, platform_id="p", **place, at=STARTS + added * DAY)
+        remove_from_roster(tx, platform_id="p", **place, at=STARTS + removed * DAY)
+    left = RosterFact(added_at=STARTS, removed_at=STARTS + 4 * DAY, gaps=(gap(1, 2),))
+    assert whole() == left
+    add_to_roster(tx, platform_id="p", **place, at=STARTS + 5 * DAY)
+    assert whole() == replace(left, removed_at=None, gaps=(gap(1, 2), gap(4, 5)))
+    # In one instant, as if it had stayed on.
+    remove_from_roster(tx, platform_id="p", **place, at=STARTS + 6 * DAY)
+    add_to_roster(tx, platform_id="p", **place, at=STARTS + 6 * DAY)
+    assert whole() == replace(left, removed_at=None, gaps=(gap(1, 2), gap(4, 5)))
 
 
 def test_nobody_joins_a_class_that_was_withdrawn(tx: Connection, learner_id: str) -> None:

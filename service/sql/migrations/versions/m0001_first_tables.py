@@ -21,6 +21,20 @@ def upgrade(operations: Operations) -> None:
         sa.PrimaryKeyConstraint("id", name=operations.f("pk_database_key")),
     )
     operations.create_table(
+        "installation",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("archive_id", sa.String(length=64), nullable=False),
+        sa.Column("authority", sa.String(length=64), nullable=False),
+        sa.Column("log_origin", sa.String(length=128), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=operations.f("pk_installation")),
+    )
+    operations.create_table(
+        "heartbeat",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=operations.f("pk_heartbeat")),
+    )
+    operations.create_table(
         "idempotency",
         sa.Column("principal", sa.String(length=128), nullable=False),
         sa.Column("key", sa.String(length=128), nullable=False),

@@ -1,0 +1,153 @@
+"""``zhenxue keys``: made once, shown once, listed without the secret, revoked for good."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.credentials import ApiKey, Role
+from service.keys_commands import keys_app
+from service.sql import api_keys
+from service.sql.api_keys import Principal
+from service.sql.database import Database, load_or_create_database_key
+
+
+def run(data: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(keys_app, [*arguments, "--data", str(data)])
+
+
+def made(data: Path, *arguments: str) -> ApiKey:
+    """Make a key; return what was shown, and nothing was shown beside it."""
+    result = run(data, *arguments)
+    assert result.exit_code == 0, result.output
+    return ApiKey(result.stdout.removesuffix("\n"))
+
+
+def refusal(data: Path, *arguments: str) -> str:
+    """Return what was complained of."""
+    result = run(data, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    return result.stderr
+
+
+def listed(data: Path) -> list[dict[str, Any]]:
+    result = run(data, "list", "--json")
+    assert result.exit_code == 0
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def who_it_opens_to(data: Path, key: ApiKey) -> Principal | None:
+    secret = load_or_create_database_key(data / "keys" / "database.key")
+    database = Database.open(f"sqlite:///{data / 'zhenxue.db'}", key=secret)
+    try:
+        with database.reading() as tx:
+            return api_keys.authenticate(tx, key.digest)
+    finally:
+        database.close()
+
+
+def test_a_platforms_key_opens_to_the_platform(tmp_path: Path) -> None:
+    key = made(tmp_path, "platform", "p-1")
+    assert who_it_opens_to(tmp_path, key) == Principal(
+        key_id=key.key_id, role=Role.PLATFORM, platform_id="p-1"
+    )
+
+
+def test_a_platform_on_record_gets_another_key(tmp_path: Path) -> None:
+    keys = [made(tmp_path, "platform", "p-1", "--name", name) for name in ("First", "Second")]
+    assert len({key.key_id for key in keys}) == 2
+    assert all(who_it_opens_to(tmp_path, key) for key in keys)
+    assert [(row["platform_id"], row["label"]) for row in listed(tmp_path)] == [
+        ("p-1", "First"),
+        ("p-1", "Second"),
+    ]
+
+
+def test_an_officers_key_opens_to_the_person(tmp_path: Path) -> None:
+    principal = who_it_opens_to(tmp_path, made(tmp_path, "officer", "王芳"))
+    assert principal is not None
+    assert (principal.role, principal.platform_id, principal.person) == (
+        Role.OFFICER,
+        None,
+        "王芳",
+    )
+
+
+@pytest.mark.parametrize(("role", "whose"), [("platform", "p-1"), ("officer", "王芳")])
+def test_a_key_for_programs(tmp_path: Path, role: str, whose: str) -> None:
+    result = run(tmp_path, role, whose, "--json")
+    shown = json.loads(result.stdout)
+    key = ApiKey(shown.pop("key"))
+    assert shown == {"key_id": key.key_id, "role": role}
+    assert who_it_opens_to(tmp_path, key) is not None
+
+
+def test_keys_are_listed_without_their_secrets(tmp_path: Path) -> None:
+    key, other = made(tmp_path, "platform", "p-1"), made(tmp_path, "officer", "王芳")
+    first, second = listed(tmp_path)
+    assert first.keys() == {
+        "key_id",
+        "role",
+        "platform_id",
+        "label",
+        "created_at",
+        "revoked_at",
+    }
+    assert (first["key_id"], first["role"], first["platform_id"]) == (
+        key.key_id,
+        "platform",
+        "p-1",
+    )
+    assert (second["key_id"], second["platform_id"], second["label"]) == (
+        other.key_id,
+        None,
+        "王芳",
+    )
+    assert first["revoked_at"] is second["revoked_at"] is None
+    for shown in (json.dumps([first, second]), run(tmp_path, "list").stdout):
+        for each in (key, other):
+            assert each.key_id in shown
+            assert each.text.split("_", 3)[3] not in shown
+
+
+def test_a_revoked_key_opens_nothing_and_stays_on_the_list(tmp_path: Path) -> None:
+    key, other = (made(tmp_path, "platform", "p-1") for _ in range(2))
+    assert run(tmp_path, "revoke", key.key_id).exit_code == 0
+    assert who_it_opens_to(tmp_path, key) is None
+    assert who_it_opens_to(tmp_path, other) is not None
+    states = {row["key_id"]: row["revoked_at"] is None for row in listed(tmp_path)}
+    assert states == {key.key_id: False, other.key_id: True}
+    lines = {line.split()[0]: line.split()[2] for line in run(tmp_path, "list").stdout.splitlines()}
+    assert lines == {key.key_id: "revoked", other.key_id: "valid"}
+
+
+def test_a_key_that_nobody_has_cannot_be_revoked(tmp_path: Path) -> None:
+    made(tmp_path, "platform", "p-1")
+    assert "no key with that id" in refusal(tmp_path, "revoke", "00000000")
+
+
+@pytest.mark.parametrize(
+    "command", [["platform", "p-1"], ["officer", "王芳"], ["list"], ["revoke", "00000000"]]
+)
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path, command: list[str]) -> None:
+    """A slip of the pen in its name would make a key that opens nothing."""
+    missing = tmp_path / "missing"
+    assert "does not exist" in refusal(missing, *command)
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize(
+    "platform_id", ["", " ", "a b", "a/b", "p-1\n", "平台", "é", "x" * 65, "\x1b[2J"]
+)
+def test_a_platforms_id_is_what_the_log_can_hold(tmp_path: Path, platform_id: str) -> None:
+    """Under another one every session of the platform would be refused, months later."""
+    assert "platform's id is not 1 to 64" in refusal(tmp_path, "platform", platform_id)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("platform_id", ["x", "x" * 64, "Cook_2026.03:a-b"])
+def test_ids_that_are_good(tmp_path: Path, platform_id: str) -> None:
+    assert who_it_opens_to(tmp_path, made(tmp_path, "platform", platform_id)) is not None
