@@ -14,6 +14,13 @@ from service.sql.api_keys import Principal
 from service.sql.database import Database, load_or_create_database_key
 
 
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return a data folder in which the service was started once."""
+    load_or_create_database_key(tmp_path / "keys" / "database.key")
+    return tmp_path
+
+
 def run(data: Path, *arguments: str) -> Result:
     return CliRunner().invoke(keys_app, [*arguments, "--data", str(data)])
 
@@ -49,25 +56,25 @@ def who_it_opens_to(data: Path, key: ApiKey) -> Principal | None:
         database.close()
 
 
-def test_a_platforms_key_opens_to_the_platform(tmp_path: Path) -> None:
-    key = made(tmp_path, "platform", "p-1")
-    assert who_it_opens_to(tmp_path, key) == Principal(
+def test_a_platforms_key_opens_to_the_platform(data: Path) -> None:
+    key = made(data, "platform", "p-1")
+    assert who_it_opens_to(data, key) == Principal(
         key_id=key.key_id, role=Role.PLATFORM, platform_id="p-1"
     )
 
 
-def test_a_platform_on_record_gets_another_key(tmp_path: Path) -> None:
-    keys = [made(tmp_path, "platform", "p-1", "--name", name) for name in ("First", "Second")]
+def test_a_platform_on_record_gets_another_key(data: Path) -> None:
+    keys = [made(data, "platform", "p-1", "--name", name) for name in ("First", "Second")]
     assert len({key.key_id for key in keys}) == 2
-    assert all(who_it_opens_to(tmp_path, key) for key in keys)
-    assert [(row["platform_id"], row["label"]) for row in listed(tmp_path)] == [
+    assert all(who_it_opens_to(data, key) for key in keys)
+    assert [(row["platform_id"], row["label"]) for row in listed(data)] == [
         ("p-1", "First"),
         ("p-1", "Second"),
     ]
 
 
-def test_an_officers_key_opens_to_the_person(tmp_path: Path) -> None:
-    principal = who_it_opens_to(tmp_path, made(tmp_path, "officer", "王芳"))
+def test_an_officers_key_opens_to_the_person(data: Path) -> None:
+    principal = who_it_opens_to(data, made(data, "officer", "王芳"))
     assert principal is not None
     assert (principal.role, principal.platform_id, principal.person) == (
         Role.OFFICER,
@@ -77,17 +84,17 @@ def test_an_officers_key_opens_to_the_person(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("role", "whose"), [("platform", "p-1"), ("officer", "王芳")])
-def test_a_key_for_programs(tmp_path: Path, role: str, whose: str) -> None:
-    result = run(tmp_path, role, whose, "--json")
+def test_a_key_for_programs(data: Path, role: str, whose: str) -> None:
+    result = run(data, role, whose, "--json")
     shown = json.loads(result.stdout)
     key = ApiKey(shown.pop("key"))
     assert shown == {"key_id": key.key_id, "role": role}
-    assert who_it_opens_to(tmp_path, key) is not None
+    assert who_it_opens_to(data, key) is not None
 
 
-def test_keys_are_listed_without_their_secrets(tmp_path: Path) -> None:
-    key, other = made(tmp_path, "platform", "p-1"), made(tmp_path, "officer", "王芳")
-    first, second = listed(tmp_path)
+def test_keys_are_listed_without_their_secrets(data: Path) -> None:
+    key, other = made(data, "platform", "p-1"), made(data, "officer", "王芳")
+    first, second = listed(data)
     assert first.keys() == {
         "key_id",
         "role",
@@ -107,34 +114,34 @@ def test_keys_are_listed_without_their_secrets(tmp_path: Path) -> None:
         "王芳",
     )
     assert first["revoked_at"] is second["revoked_at"] is None
-    for shown in (json.dumps([first, second]), run(tmp_path, "list").stdout):
+    for shown in (json.dumps([first, second]), run(data, "list").stdout):
         for each in (key, other):
             assert each.key_id in shown
             assert each.text.split("_", 3)[3] not in shown
 
 
-def test_a_revoked_key_opens_nothing_and_stays_on_the_list(tmp_path: Path) -> None:
-    key, other = (made(tmp_path, "platform", "p-1") for _ in range(2))
-    assert run(tmp_path, "revoke", key.key_id).exit_code == 0
-    assert who_it_opens_to(tmp_path, key) is None
-    assert who_it_opens_to(tmp_path, other) is not None
-    states = {row["key_id"]: row["revoked_at"] is None for row in listed(tmp_path)}
+def test_a_revoked_key_opens_nothing_and_stays_on_the_list(data: Path) -> None:
+    key, other = (made(data, "platform", "p-1") for _ in range(2))
+    assert run(data, "revoke", key.key_id).exit_code == 0
+    assert who_it_opens_to(data, key) is None
+    assert who_it_opens_to(data, other) is not None
+    states = {row["key_id"]: row["revoked_at"] is None for row in listed(data)}
     assert states == {key.key_id: False, other.key_id: True}
-    lines = {line.split()[0]: line.split()[2] for line in run(tmp_path, "list").stdout.splitlines()}
+    lines = {line.split()[0]: line.split()[2] for line in run(data, "list").stdout.splitlines()}
     assert lines == {key.key_id: "revoked", other.key_id: "valid"}
 
 
-def test_a_key_that_nobody_has_cannot_be_revoked(tmp_path: Path) -> None:
-    made(tmp_path, "platform", "p-1")
-    assert "no key with that id" in refusal(tmp_path, "revoke", "00000000")
+def test_a_key_that_nobody_has_cannot_be_revoked(data: Path) -> None:
+    made(data, "platform", "p-1")
+    assert "no key with that id" in refusal(data, "revoke", "00000000")
 
 
 @pytest.mark.parametrize(
     "command", [["platform", "p-1"], ["officer", "王芳"], ["list"], ["revoke", "00000000"]]
 )
-def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path, command: list[str]) -> None:
+def test_a_folder_that_is_not_there_is_not_made(data: Path, command: list[str]) -> None:
     """A slip of the pen in its name would make a key that opens nothing."""
-    missing = tmp_path / "missing"
+    missing = data / "missing"
     assert "does not exist" in refusal(missing, *command)
     assert not missing.exists()
 
@@ -142,12 +149,12 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path, command: list[st
 @pytest.mark.parametrize(
     "platform_id", ["", " ", "a b", "a/b", "p-1\n", "平台", "é", "x" * 65, "\x1b[2J"]
 )
-def test_a_platforms_id_is_what_the_log_can_hold(tmp_path: Path, platform_id: str) -> None:
+def test_a_platforms_id_is_what_the_log_can_hold(data: Path, platform_id: str) -> None:
     """Under another one every session of the platform would be refused, months later."""
-    assert "platform's id is not 1 to 64" in refusal(tmp_path, "platform", platform_id)
-    assert list(tmp_path.iterdir()) == []
+    assert "platform's id is not 1 to 64" in refusal(data, "platform", platform_id)
+    assert [path.name for path in data.iterdir()] == ["keys"]
 
 
 @pytest.mark.parametrize("platform_id", ["x", "x" * 64, "Cook_2026.03:a-b"])
-def test_ids_that_are_good(tmp_path: Path, platform_id: str) -> None:
-    assert who_it_opens_to(tmp_path, made(tmp_path, "platform", platform_id)) is not None
+def test_ids_that_are_good(data: Path, platform_id: str) -> None:
+    assert who_it_opens_to(data, made(data, "platform", platform_id)) is not None

@@ -325,7 +325,7 @@ def test_without_its_driver_postgresql_is_refused_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(InputError, match=r'pip install "zhenxue\[postgresql\]"'):
+    with pytest.raises(InputError, match=r'pip install -e "\.\[postgresql\]"'):
         Database.open("postgresql://u@h/d", key=KEY)
 
 
