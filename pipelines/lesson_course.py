@@ -77,8 +77,14 @@ class LessonCourse:
 
     def is_far_behind(self, lesson: Lesson) -> bool:
         """Say whether more fell due than one unit of work should hold."""
-        running = lesson.state.phase is SessionPhase.RUNNING
-        return running and self._step_end(lesson) < self.now(lesson)
+        if lesson.state.phase is not SessionPhase.RUNNING:
+            return False
+        now = self.now(lesson)
+        # So many gaps take at least this long; most lessons need not be looked at any closer.
+        least_s = (BATCH - 1) * lesson.header.parameters.min_gap_s
+        if (now - lesson.state.last_event_at).total_seconds() < least_s:
+            return False
+        return self._step_end(lesson) < now
 
     def _step_end(self, lesson: Lesson) -> datetime:
         """Return when the last prompt is due that a single step may issue."""

@@ -375,7 +375,7 @@ class LessonEngine:
         if self.clock.now() >= lesson.expires_at:
             self._abandon(session_id)  # unless somebody else has just done it
             raise _over()
-        if self._catch_up_in_steps(session_id):
+        if self._course.is_far_behind(lesson) and self._catch_up_in_steps(session_id):
             return self._current(session_id)
         return lesson
 

@@ -20,13 +20,14 @@ FINISH_WITHIN_S: Final = 20
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound; ``InputError`` if the address is taken or is none."""
+    """Return a socket that takes connections; ``InputError`` if the address is taken or is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With its protocol named, or asyncio would leave Nagle's algorithm on: 40 ms a reply.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen(BACKLOG)  # who calls from now on waits until the server is up
     except OSError as error:
         bound.close()
         raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from None
