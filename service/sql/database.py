@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any, Final, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
@@ -33,6 +34,7 @@ BUSY_TIMEOUT_S: Final = 5.0
 """How long a unit waits for others before it gives up; a caller's patience is hardly longer."""
 _STATEMENT_TIMEOUT_S: Final = 30.0
 _IDLE_TIMEOUT_S: Final = 60.0
+_RETRY_S: Final = 0.02
 _CONNECTIONS_KEPT: Final = 10
 _CONNECTIONS_MORE: Final = 30
 """Together as many as the service has threads for requests."""
@@ -218,7 +220,7 @@ def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
             # The driver shall begin nothing by itself: not every statement would be in the unit.
             connection.isolation_level = None
             for pragma in pragmas:
-                connection.execute(pragma)
+                _execute_patiently(connection, pragma, busy_timeout_s)
         except BaseException:
             connection.close()
             raise
@@ -229,9 +231,28 @@ def _sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
         # On the driver's own connection: five units a request make SQLAlchemy's way noticeable.
         driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         driver.execute(f"PRAGMA query_only={'OFF' if writing else 'ON'}")
-        driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+        _execute_patiently(driver, "BEGIN IMMEDIATE" if writing else "BEGIN", busy_timeout_s)
 
     return engine
+
+
+def _execute_patiently(connection: sqlite3.Connection, statement: str, patience_s: float) -> None:
+    """Execute a statement, again and again while others hold the database.
+
+    Whatever the busy timeout, SQLite refuses at once while another process changes to WAL for the
+    first time, recovers it, or closes its last connection (https://www.sqlite.org/wal.html §9).
+    """
+    until = monotonic() + patience_s
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or monotonic() > until:
+                raise
+            sleep(_RETRY_S)
+        else:
+            return
 
 
 @as_ledger_error("the database's file could not be made")
