@@ -27,6 +27,7 @@ LIMITS: Final = BodyLimits(
     },
     # An answer that began in time is waited for this long before its prompt counts as missed.
     arrives_within_s=RECEIVING_S,
+    slower_s={"/v1/learners/{learner_id}/enrolment": 120.0},  # no deadline hangs on it
 )
 
 _DESCRIPTION: Final = """\

@@ -46,11 +46,14 @@ class BodyLimits:
         Bytes for every other path, the unknown ones included.
     arrives_within_s
         Seconds of real time from the headers to the last byte of the body.
+    slower_s
+        The same by the template of the path, where a body may take longer.
     """
 
     by_route: Mapping[str, int] = field(default_factory=dict)
     default_bytes: int = 64 * 1024
     arrives_within_s: float = 30.0
+    slower_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class _CallerGoneError(Exception):
@@ -74,7 +77,7 @@ class BodyGate:
         self._clock = clock
         self._limits = limits
         self._is_known = is_known
-        self._patterns = [(compile_path(path)[0], most) for path, most in limits.by_route.items()]
+        self._bytes, self._seconds = _ByPath(limits.by_route), _ByPath(limits.slower_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request or refuse it."""
@@ -96,7 +99,8 @@ class BodyGate:
 
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
         headers = Headers(scope=scope)
-        most = self._most_bytes(scope["path"])
+        most = int(self._bytes.at(scope["path"], self._limits.default_bytes))
+        within_s = self._seconds.at(scope["path"], self._limits.arrives_within_s)
         length = _declared_length(headers)
         if length > most:
             raise _too_large(most)
@@ -105,7 +109,7 @@ class BodyGate:
         if most > self._limits.default_bytes:
             await self._require_known(headers)
         try:
-            async with asyncio.timeout(self._limits.arrives_within_s):
+            async with asyncio.timeout(within_s):
                 return await _read(receive, most)
         except TimeoutError:
             raise ProblemError("request_timeout") from None
@@ -114,9 +118,15 @@ class BodyGate:
         if not await run_in_threadpool(self._is_known, headers.get("authorization")):
             raise ProblemError("unauthenticated")
 
-    def _most_bytes(self, path: str) -> int:
-        matching = (most for pattern, most in self._patterns if pattern.match(path))
-        return next(matching, self._limits.default_bytes)
+
+class _ByPath:
+    """Numbers by the template of a path."""
+
+    def __init__(self, by_template: Mapping[str, float]) -> None:
+        self._patterns = [(compile_path(path)[0], number) for path, number in by_template.items()]
+
+    def at(self, path: str, default: float) -> float:
+        return next((found for pattern, found in self._patterns if pattern.match(path)), default)
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

@@ -291,3 +291,19 @@ def cut(chunks: list[bytes]) -> Receive:
         return {"type": "http.request", "body": chunk, "more_body": bool(left)}
 
     return receive
+
+
+def test_one_route_may_take_longer() -> None:
+    """Sixteen megabytes of reference over a thin line; no deadline hangs on them."""
+    limits = BodyLimits(arrives_within_s=0.001, slower_s={"/slow/{name}": 30.0})
+
+    async def late() -> Message:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def done(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    for path, status in (("/slow/x", 204), ("/other", 408)):
+        start, *_ = served(scope_of([], path=path), late, app=done, limits=limits)
+        assert start["status"] == status
