@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from itertools import islice
+from itertools import count
 from typing import Final
 
 from pipelines.judging import Judging
@@ -26,8 +26,9 @@ from verifier.session_score import score_session
 from verifier.session_state import SessionPhase, SessionState
 
 NONCE_BYTES: Final = 16
-BATCH: Final = 32
-"""Scheduled prompts that one unit of work catches up with."""
+BATCH: Final = 64
+"""Prompts going out and missed that one unit of work catches up with."""
+LONG_AGO: Final = timedelta(minutes=15)
 RECEIVING_S: Final = 15
 """An answer that began to arrive in time may take this long to arrive before it is missed."""
 
@@ -61,10 +62,15 @@ class LessonCourse:
         now = self.now(lesson)
         return self._catch_up(work, lesson, now), now
 
-    def _catch_up(self, work: Recording, lesson: Lesson, until: datetime) -> Lesson:
+    def _catch_up(
+        self, work: Recording, lesson: Lesson, until: datetime, *, at_most: int | None = None
+    ) -> Lesson:
         upcoming = lesson.due_from(lesson.next_planned)
         planned = next(upcoming)
-        while (act := self._next_act(lesson, planned, until)) is not None:
+        for _ in count() if at_most is None else range(at_most):
+            act = self._next_act(lesson, planned, until)
+            if act is None:
+                break
             lesson = self._do(work, lesson, act, planned)
             if act is Act.ASK_SCHEDULED:
                 planned = next(upcoming)
@@ -72,24 +78,12 @@ class LessonCourse:
 
     def catch_up_some(self, work: Recording, lesson: Lesson) -> Lesson:
         """Let happen the first few things that fell due: long absences are caught up in steps."""
-        until = min(self.now(lesson), self._step_end(lesson))
-        return self._catch_up(work, lesson, until)
+        return self._catch_up(work, lesson, self.now(lesson), at_most=BATCH)
 
     def is_far_behind(self, lesson: Lesson) -> bool:
-        """Say whether more fell due than one unit of work should hold."""
-        if lesson.state.phase is not SessionPhase.RUNNING:
-            return False
-        now = self.now(lesson)
-        # So many gaps take at least this long; most lessons need not be looked at any closer.
-        least_s = (BATCH - 1) * lesson.header.parameters.min_gap_s
-        if (now - lesson.state.last_event_at).total_seconds() < least_s:
-            return False
-        return self._step_end(lesson) < now
-
-    def _step_end(self, lesson: Lesson) -> datetime:
-        """Return when the last prompt is due that a single step may issue."""
-        *_, last = islice(lesson.due_from(lesson.next_planned), BATCH)
-        return lesson.state.started_at + timedelta(seconds=last.offset_s)
+        """Say whether so long ago happened the last thing that much may have fallen due since."""
+        running = lesson.state.phase is SessionPhase.RUNNING
+        return running and self.now(lesson) - lesson.state.last_event_at > LONG_AGO
 
     def interrupt(
         self, work: Recording, lesson: Lesson, *, since: datetime, until: datetime

@@ -318,7 +318,7 @@ class TestAPlatformThatPlaysForTime:
         assert stage.engine.abandon_expired() == 1
         result = stage.engine.result(session_id)
         assert result.state.counts.missed > 500
-        assert stage.store.longest_unit <= 2 * BATCH + 4
+        assert stage.store.longest_unit <= BATCH + 12
 
     def test_one_session_that_cannot_be_ended_keeps_no_other_from_it(
         self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
