@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 from verifier.errors import InvalidRecordError
+from verifier.strict_json import load_json, refuse
 
 # More than one a second in the longest lesson; a longer list is a mistake, or an attack on memory.
 MAX_CHECKS = 20_000
@@ -188,10 +189,10 @@ def parse_session(line: str | bytes) -> SessionEvidence:
         If the line is not JSON, or breaks the format; the message names what was seen and what
         was wanted. Duplicate session ids can only be seen by who reads the whole file.
     """
-    record = _object(_load(line), "session")
+    record = _object(load_json(line), "session")
     checks = _member(record, "checks")
     if not isinstance(checks, list):
-        _fail("checks", checks, "a list")
+        refuse("checks", checks, "a list")
     return SessionEvidence(
         session_id=_text(_member(record, "session_id"), "session_id"),
         planned_minutes=_number(_member(record, "planned_minutes"), "planned_minutes"),
@@ -265,36 +266,9 @@ _CHECK_KEYS = frozenset(
 _CHALLENGE_KEYS = frozenset({"kind", "passed", "latency_s"})
 
 
-def _load(line: str | bytes) -> Any:
-    try:
-        text = line.decode("utf-8") if isinstance(line, bytes) else line
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
-        # Escaped halves of a surrogate pair parse, but no file could hold them again.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except InvalidRecordError:
-        raise
-    except RecursionError:
-        raise InvalidRecordError("not readable JSON: nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError and the Unicode errors are ValueErrors
-        raise InvalidRecordError(f"not readable JSON: {_shown(str(error))}") from None
-    return value
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise InvalidRecordError(f"{constant} is not JSON; a finite number was wanted")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Two readers that disagree about which duplicate counts would judge two different sessions.
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        raise InvalidRecordError("a key stands twice in one object; once was wanted")
-    return record
-
-
 def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        _fail(name, value, "an object")
+        refuse(name, value, "an object")
     return value
 
 
@@ -319,20 +293,20 @@ def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        _fail(name, value, "a string")
+        refuse(name, value, "a string")
     return value
 
 
 def _flag(value: object, name: str) -> bool:
     if not isinstance(value, bool):
-        _fail(name, value, "true or false")
+        refuse(name, value, "true or false")
     return value
 
 
 def _number(value: object, name: str) -> float:
     # bool is an int in Python, but true is no number of seconds.
     if isinstance(value, bool) or not isinstance(value, int | float):
-        _fail(name, value, "a number")
+        refuse(name, value, "a number")
     try:
         number = float(value)
     except OverflowError:
@@ -343,7 +317,7 @@ def _number(value: object, name: str) -> float:
 
 def _count(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        _fail(name, value, "a whole number")
+        refuse(name, value, "a whole number")
     return value
 
 
@@ -351,7 +325,7 @@ def _outcome(value: object) -> Outcome:
     try:
         return Outcome(_text(value, "outcome"))
     except ValueError:
-        _fail("outcome", value, "one of " + ", ".join(Outcome))
+        refuse("outcome", value, "one of " + ", ".join(Outcome))
 
 
 def _finite(value: float) -> bool:
@@ -365,14 +339,4 @@ def _require(
     wanted: str = "a finite number, 0 or more",
 ) -> None:
     if not holds:
-        _fail(name, seen, wanted)
-
-
-def _fail(name: str, seen: object, wanted: str) -> NoReturn:
-    raise InvalidRecordError(f"{name} is {_shown(seen)}; {wanted} was wanted")
-
-
-def _shown(seen: object) -> str:
-    # A hostile line must not fill the log that reports it.
-    text = ascii(seen) if not isinstance(seen, int) or abs(seen) < 10**20 else "a huge number"
-    return text if len(text) <= 60 else text[:57] + "..."
+        refuse(name, seen, wanted)

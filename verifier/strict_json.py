@@ -50,7 +50,7 @@ class Fields:
 
     def __init__(self, value: object, name: str) -> None:
         if not isinstance(value, dict):
-            _fail(name, value, "an object")
+            refuse(name, value, "an object")
         self._record: Mapping[str, JSONValue] = value
         self._asked: set[str] = set()
 
@@ -59,23 +59,23 @@ class Fields:
         value = self._take(name)
         if isinstance(value, str) and value.strip():
             return value
-        return _fail(name, value, "a non-empty text")
+        return refuse(name, value, "a non-empty text")
 
     def number(self, name: str) -> float:
         """Return a finite number."""
         value = self._take(name)
         # bool is an int in Python, but true is no number of seconds.
         if isinstance(value, bool) or not isinstance(value, int | float):
-            _fail(name, value, "a number")
+            refuse(name, value, "a number")
         # A whole number may be too large for any double.
         if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
-            _fail(name, value, "a finite number")
+            refuse(name, value, "a finite number")
         return float(value)
 
     def flag(self, name: str) -> bool:
         """Return true or false."""
         value = self._take(name)
-        return value if isinstance(value, bool) else _fail(name, value, "true or false")
+        return value if isinstance(value, bool) else refuse(name, value, "true or false")
 
     def moment(self, name: str) -> datetime:
         """Return an ISO 8601 time, which has to name its zone, in UTC."""
@@ -86,7 +86,7 @@ class Fields:
                 return at.astimezone(UTC)
         except (ValueError, OverflowError):  # no time, or none that UTC can tell
             pass
-        return _fail(name, value, "an ISO 8601 time with its zone, such as 2026-03-02T01:00:00Z")
+        return refuse(name, value, "an ISO 8601 time with its zone, such as 2026-03-02T01:00:00Z")
 
     def day(self, name: str) -> date:
         """Return an ISO 8601 date."""
@@ -94,7 +94,7 @@ class Fields:
         try:
             return date.fromisoformat(value if isinstance(value, str) else "")
         except ValueError:
-            _fail(name, value, "an ISO 8601 date, such as 2026-03-02")
+            refuse(name, value, "an ISO 8601 date, such as 2026-03-02")
 
     def choice(self, name: str, kind: type[E]) -> E:
         """Return a member of an enumeration by its text."""
@@ -102,7 +102,7 @@ class Fields:
         for member in kind:
             if value == member.value:
                 return member
-        return _fail(name, value, "one of " + ", ".join(kind))
+        return refuse(name, value, "one of " + ", ".join(kind))
 
     def optional(self, name: str, read: Callable[[str], T]) -> T | None:
         """Return what ``read`` makes of the key, or None where it is null."""
@@ -117,7 +117,7 @@ class Fields:
         """Return what ``read`` makes of each object in a list."""
         values = self._take(name)
         if not isinstance(values, list):
-            _fail(name, values, "a list")
+            refuse(name, values, "a list")
         return tuple(_read_at(f"{name}[{at}]", value, read) for at, value in enumerate(values))
 
     def extra(self) -> dict[str, JSONValue]:
@@ -150,7 +150,8 @@ def _unique(pairs: list[tuple[str, JSONValue]]) -> dict[str, JSONValue]:
     return record
 
 
-def _fail(name: str, seen: object, wanted: str) -> NoReturn:
+def refuse(name: str, seen: object, wanted: str) -> NoReturn:
+    """Raise `InvalidRecordError` for a value, saying what was seen and what was wanted."""
     raise InvalidRecordError(f"{name} is {shown(seen)}; {wanted} was wanted")
 
 
