@@ -17,6 +17,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Final
 
 from models.exif import UPRIGHT, orientation_block, read_orientation
@@ -88,7 +89,8 @@ class _Walk:
     restart_interval: int = 0
     scans: int = 0
     scan_bytes: int = 0
-    coded: set[int] = field(default_factory=set)  # identifiers of components met in scans
+    # By component and coefficient, how many of its low bits are still missing.
+    missing_bits: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 def read_jpeg(data: bytes, limits: DecodeLimits) -> PictureStructure:
@@ -217,9 +219,27 @@ def _take_scan(walk: _Walk, body: bytes, scan: bytes) -> None:
     walk.scans += 1
     _require(walk.scans <= _MAX_SCANS, f"more than {_MAX_SCANS} scans")
     _check_restarts(scan, frame.units(members), walk.restart_interval)
-    walk.coded.update(named)
+    _note_coefficients(walk, frame, body)
     walk.scan_bytes += len(scan)
     walk.kept.append(scan)
+
+
+def _note_coefficients(walk: _Walk, frame: _Frame, body: bytes) -> None:
+    """Require that no scan repeats or skips what another one codes (T.81, B.2.3 and G.1.1.1).
+
+    A decoder lets a repeated scan paint over the picture, or stops there and leaves the rest grey.
+    """
+    named, (first, last, precision) = body[1:-3:2], body[-3:]
+    before, after = precision >> 4, precision & 15
+    if frame.kind != _SOF_PROGRESSIVE:
+        first, last, before, after = 0, 0, 0, 0  # all coefficients at once: one stands for them
+    elif not (first == last == 0 or (0 < first <= last < 64 and len(named) == 1)):
+        _require(False, f"a scan of coefficients {first} to {last} of {len(named)} components")
+    for key in product(named, range(first, last + 1)):
+        is_first = before == 0 and key not in walk.missing_bits
+        refines = before > 0 and walk.missing_bits.get(key) == before == after + 1
+        _require(is_first or refines, "a scan that does not follow from those before it")
+        walk.missing_bits[key] = after
 
 
 def _check_restarts(scan: bytes, units: int, interval: int) -> None:
@@ -236,7 +256,12 @@ def _check_restarts(scan: bytes, units: int, interval: int) -> None:
 def _finished(walk: _Walk) -> _Frame:
     """Return the frame once everything it promises can be there."""
     frame = walk.frame
-    if frame is None or walk.coded != {c.ident for c in frame.components}:
+    bits_left = walk.missing_bits
+    if (
+        frame is None
+        or any((component.ident, 0) not in bits_left for component in frame.components)
+        or any(bits_left.values())
+    ):
         raise UnreadableImageError("truncated", "the file ends before all of the picture is coded")
     # The shortest code is one bit: in a baseline file each block has at least two (its mean, and
     # "the rest is zero"), in a progressive one at least its mean. So a small

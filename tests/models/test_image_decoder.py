@@ -374,14 +374,27 @@ def test_an_unsound_png_is_told_why(data: bytes, problem: str) -> None:
     assert caught.value.code == "corrupt"
 
 
-def jpeg_scan(*named: int) -> bytes:
-    """Return a scan of these components with far more data than they need."""
+def jpeg_scan(
+    *named: int, band: tuple[int, int] = (0, 63), bits: tuple[int, int] = (0, 0)
+) -> bytes:
+    """Return a scan of these components with far more data than they need.
+
+    ``band``: first and last coefficient; ``bits``: missing before and after the scan.
+    """
     members = b"".join(bytes((ident, 0)) for ident in named)
-    header = bytes((len(named),)) + members + b"\x00\x3f\x00"
+    header = bytes((len(named),)) + members + bytes((*band, bits[0] << 4 | bits[1]))
     return made.jpeg_segment(0xDA, header) + bytes(2_000)
 
 
+def jpeg_means(*named: int, before: int = 0, after: int = 0) -> bytes:
+    """Return a scan of a progressive file that codes the mean of each block."""
+    return jpeg_scan(*named, band=(0, 0), bits=(before, after))
+
+
 FRAME_HEADER = made.jpeg_frame_header(8, 8)
+PROGRESSIVE = made.jpeg_frame_header(8, 8, process=0xC2)
+MEANS = jpeg_means(1, 2, 3)
+DETAIL = b"".join(jpeg_scan(1, band=(k, k)) for k in range(1, 64))
 END = b"\xff\xd9"
 
 
@@ -389,7 +402,21 @@ END = b"\xff\xd9"
     ("data", "code", "problem"),
     [
         (JPEG[:2] + b"\x00" + JPEG[2:], "corrupt", "no marker at byte 2"),
-        (FRAME_HEADER + jpeg_scan(1) * 65 + END, "corrupt", "more than 64 scans"),
+        (PROGRESSIVE + MEANS + DETAIL + jpeg_scan(2, band=(1, 63)) + END, "corrupt", "64 scans"),
+        (FRAME_HEADER + jpeg_scan(1, 2, 3) * 2 + END, "corrupt", "does not follow"),
+        (FRAME_HEADER + jpeg_scan(1) + jpeg_scan(1, 2, 3) + END, "corrupt", "does not follow"),
+        (PROGRESSIVE + MEANS * 2 + END, "corrupt", "does not follow"),
+        (PROGRESSIVE + jpeg_means(1, 2, 3, before=1) + END, "corrupt", "does not follow"),
+        (
+            PROGRESSIVE + jpeg_means(1, 2, 3, after=2) + jpeg_means(1, 2, 3, before=2) + END,
+            "corrupt",
+            "does not follow",
+        ),
+        (PROGRESSIVE + jpeg_means(1, 2, 3, after=1) + END, "truncated", "before all of"),
+        (PROGRESSIVE + jpeg_means(1, 2) + END, "truncated", "before all of the picture"),
+        (PROGRESSIVE + MEANS + jpeg_scan(1, 2, band=(1, 5)) + END, "corrupt", "2 components"),
+        (PROGRESSIVE + MEANS + jpeg_scan(1, band=(0, 5)) + END, "corrupt", "coefficients 0 to 5"),
+        (PROGRESSIVE + MEANS + jpeg_scan(1, band=(5, 64)) + END, "corrupt", "5 to 64"),
         (FRAME_HEADER + jpeg_scan(1, 2) + END, "truncated", "before all of the picture"),
         (FRAME_HEADER + jpeg_scan(1, 9) + END, "corrupt", "does not have"),
         (FRAME_HEADER + jpeg_scan(1, 1) + END, "corrupt", "does not have"),
