@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 from benchmarks.publication import publish
 from models.image_decoder import decode_image, encode_frame
 from models.installation import install
-from models.observer import FaceObserver
+from models.observer import FaceObserver, open_observer
 from models.packs import find_pack
 from pipelines.check import FrameChecker
 from verifier.arrays import Pixels
@@ -73,8 +73,8 @@ DEGRADATIONS: Final[Mapping[str, Degrade]] = {
 
 def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
     """Count the outcomes of every degradation over the pairs of ``folder``."""
-    observer = FaceObserver(install(find_pack("default"), cache_dir))
-    checker = FrameChecker(observer=observer, calibration=DEFAULT_CALIBRATION)
+    observer = open_observer(install(find_pack("default"), cache_dir))
+    checker = FrameChecker(observer=observer)
     pictures = _pictures(folder, observer)
     report: dict[str, Any] = {"photographs": len(pictures), "contract": observer.contract_id}
     for name, degrade in DEGRADATIONS.items():
@@ -129,7 +129,7 @@ def _pictures(folder: Path, observer: FaceObserver) -> list[tuple[str, Pixels, F
 
 def _outcome(checker: FrameChecker, reference: FaceObservation, probe: FaceObservation) -> str:
     enrolled, shown = (checker.template(face) for face in (reference, probe))
-    result = compare(enrolled, shown, checker.calibration)
+    result = compare(enrolled, shown, DEFAULT_CALIBRATION)
     return "quality" if reference.quality or probe.quality else result.outcome.value
 
 

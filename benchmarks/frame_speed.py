@@ -22,7 +22,7 @@ from benchmarks.publication import publish
 from benchmarks.stock_steps import StockSteps, stock_weights
 from models.image_decoder import decode_image
 from models.installation import install
-from models.observer import FaceObserver
+from models.observer import FaceObserver, open_observer
 from models.packs import find_pack
 from pipelines.portraits import fetch_portraits
 from verifier.arrays import Pixels
@@ -92,7 +92,7 @@ def run(cache_dir: Path, folder: Path | None = None, rounds: int = 3) -> dict[st
     """Measure on the photographs of a folder, or on the demo's portraits, and return figures."""
     # Both pipelines get one thread; dlib has no more.
     cv2.setNumThreads(1)
-    observer = FaceObserver(install(find_pack("default"), cache_dir), threads=1)
+    observer = open_observer(install(find_pack("default"), cache_dir), threads=1)
     frames = make_frames(_photographs(cache_dir, folder), observer)
     if not frames:
         raise InputError("no photograph with a face, at least 1 wanted")

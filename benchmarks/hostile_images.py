@@ -32,7 +32,7 @@ from benchmarks.mutants import mutant, sound_pictures
 from benchmarks.publication import publish
 from models.image_decoder import FRAME_LIMITS, STILL_LIMITS, decode_image
 from models.installation import install, open_pack
-from models.observer import FaceObserver
+from models.observer import FaceObserver, open_observer
 from models.packs import find_pack
 from models.picture_structure import DecodeLimits
 from pipelines.portraits import fetch_portraits
@@ -56,7 +56,8 @@ class Tally:
     codes: Counter[str] = field(default_factory=Counter)
     beside: Counter[str] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
-    slowest: list[tuple[float, int]] = field(default_factory=list)  # seconds, number
+    slowest: list[tuple[float, int]] = field(default_factory=list)  # seconds of a core, number
+    longest_wall_s: float = 0.0
     memory_mb: float = 0.0
 
     def add(self, other: "Tally") -> None:
@@ -68,6 +69,7 @@ class Tally:
         self.beside += other.beside
         self.unexpected += other.unexpected
         self.slowest = sorted(self.slowest + other.slowest, reverse=True)[:5]
+        self.longest_wall_s = max(self.longest_wall_s, other.longest_wall_s)
         self.memory_mb = max(self.memory_mb, other.memory_mb)
 
 
@@ -83,7 +85,7 @@ def _worker(cache_dir: Path) -> _Worker:
     """Return this process's networks and sound pictures, everything warm."""
     cv2.setNumThreads(1)
     warnings.simplefilter("ignore")  # Pillow warns of what it nevertheless reads
-    observer = FaceObserver(open_pack("default", cache_dir), threads=1)
+    observer = open_observer(open_pack("default", cache_dir), threads=1)
     portraits = [decode_image(p.read_bytes()).pixels for p in fetch_portraits(cache_dir).values()]
     for pixels in portraits:
         observer.observe(pixels)
@@ -118,7 +120,8 @@ def _limits(number: int) -> DecodeLimits:
 
 def _judge(number: int, worker: _Worker, tally: Tally) -> None:
     data = mutant(number, worker.sources)
-    started = time.perf_counter()
+    # The core's own time decides: whatever else the machine does would count as ours.
+    started, started_on_core = time.perf_counter(), time.process_time()
     try:
         image = decode_image(data, _limits(number))
         code = "decoded"
@@ -129,7 +132,8 @@ def _judge(number: int, worker: _Worker, tally: Tally) -> None:
     except Exception as error:  # noqa: BLE001  # which they are is what is asked
         code = "unexpected"
         tally.unexpected.append(f"{number}: {type(error).__name__}")
-    tally.slowest = sorted([*tally.slowest, (time.perf_counter() - started, number)])[-5:]
+    tally.slowest = sorted([*tally.slowest, (time.process_time() - started_on_core, number)])[-5:]
+    tally.longest_wall_s = max(tally.longest_wall_s, time.perf_counter() - started)
     tally.mutants += 1
     tally.codes[code] += 1
 
@@ -180,6 +184,7 @@ def run(count: int, workers: int, cache_dir: Path) -> dict[str, Any]:
         "outcomes": dict(total.codes.most_common()),
         "beside_pillow": dict(total.beside.most_common()),
         "slowest": [{"seconds": s, "number": n} for s, n in total.slowest],
+        "longest_wall_s": total.longest_wall_s,
         "memory_beyond_networks_mb": total.memory_mb,
         "workers": workers,
         "wall_s": time.perf_counter() - started,
@@ -217,7 +222,8 @@ def table(report: dict[str, Any]) -> str:
         f"{report['mutants']} mutants, {report['observed']} of them decoded and observed "
         f"({report['with_face']} with a face), in {report['wall_s']:.0f} s",
         f"crashes: {len(report['crashed_blocks'])}; other exceptions: {len(report['unexpected'])}",
-        f"slowest: {slowest['seconds']:.2f} s (number {slowest['number']}), {MOST_S:g} s wanted",
+        f"slowest: {slowest['seconds']:.2f} s of a core (number {slowest['number']}), "
+        f"{MOST_S:g} s wanted; longest on the clock {report['longest_wall_s']:.2f} s",
         f"memory beyond the networks': {report['memory_beyond_networks_mb']:.0f} MB, "
         f"{MOST_MB:g} MB wanted",
         *(f"  {code:24} {n:>8}" for code, n in report["outcomes"].items()),

