@@ -186,8 +186,11 @@ def _print_receipt(verified: VerifiedReceipt) -> None:
 def _read_vkey(value: str) -> NoteVerifier:
     """Read a verifier key, or the file that holds it."""
     # A key always has a plus sign, and nothing stops a file's name from having one.
-    text = Path(value).read_text("utf-8", errors="replace") if _is_file(value) else value
-    return NoteVerifier.from_vkey(text.strip())
+    if _is_file(value):
+        value = Path(value).read_text("utf-8", errors="replace")
+    elif "+" not in value:
+        raise InputError(f"{value}: neither a verifier key (name+hex id+base64) nor a file")
+    return NoteVerifier.from_vkey(value.strip())
 
 
 def _is_file(value: str) -> bool:

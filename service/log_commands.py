@@ -24,18 +24,19 @@ LARGEST_SIZE = 2**64 - 1  # sizes and indices are uint64 in RFC 9162
 log_app = typer.Typer(help="Merkle proofs: verify-inclusion, verify-consistency.")
 
 ProofFile = Annotated[str, typer.Argument(metavar="FILE", help="JSON, or - for standard input.")]
+Json = Annotated[bool, typer.Option("--json", help="Accepted for symmetry: it is always JSON.")]
 
 
 @log_app.command("verify-inclusion")
 @reports_errors
-def verify_inclusion_command(file: ProofFile) -> ExitCode:
+def verify_inclusion_command(file: ProofFile = "-", _as_json: Json = False) -> ExitCode:
     """Check proofs {"leaf_hash","index","size","root","proof"} that an entry is in a tree."""
     return _answer(file, _check_inclusion)
 
 
 @log_app.command("verify-consistency")
 @reports_errors
-def verify_consistency_command(file: ProofFile) -> ExitCode:
+def verify_consistency_command(file: ProofFile = "-", _as_json: Json = False) -> ExitCode:
     """Check proofs {"size1","size2","root1","root2","proof"} that a tree only grew."""
     return _answer(file, _check_consistency)
 

@@ -65,6 +65,14 @@ def test_without_a_key_it_says_whose_word_it_takes(folders: Folders) -> None:
     assert "key taken from the archive itself" in text
 
 
+@pytest.mark.usefixtures("vkey")
+def test_a_key_file_that_is_not_there_is_named(folders: Folders) -> None:
+    arguments = ["fsck", str(folders.archive), "--vkey", "missing.vkey"]
+    result = CliRunner().invoke(archive_app, arguments)
+    assert result.exit_code == 2
+    assert "missing.vkey: neither a verifier key" in result.stderr
+
+
 def test_a_key_may_come_from_a_file(folders: Folders, vkey: str, tmp_path: Path) -> None:
     (tmp_path / "log.vkey").write_text(vkey + "\n", encoding="utf-8")
     assert call("verify", folders.archive, "--vkey", tmp_path / "log.vkey")[0] == 0

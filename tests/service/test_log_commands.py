@@ -55,6 +55,14 @@ def test_a_proof_that_holds() -> None:
     assert consistency() == (0, {"ok": True})
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["-", "--json"]])
+def test_standard_input_needs_no_name_and_json_may_be_asked_for(arguments: list[str]) -> None:
+    """As everywhere else on the command line, though here the answer is always JSON."""
+    for command, document in (("verify-inclusion", INCLUSION), ("verify-consistency", CONSISTENCY)):
+        result = CliRunner().invoke(log_app, [command, *arguments], input=json.dumps(document))
+        assert (result.exit_code, json.loads(result.stdout)) == (0, {"ok": True})
+
+
 def test_the_smallest_tree() -> None:
     """The leaf is the root; the example in the design has this shape."""
     one = to_base64(LEAVES[0])
