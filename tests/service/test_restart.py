@@ -109,6 +109,7 @@ def test_the_systems_clock_stands_still_until_it_has_caught_up(tmp_path: Path) -
         ahead = first.clock.now() + timedelta(minutes=4)
     with first.database.writing() as tx:
         beat(tx, at=ahead)
+    first.database.close()  # the application's end had closed it; using it opened it again
     with open_stage_application(settings, None) as second:
         assert second.clock.now() == ahead
 
