@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo serve test check bench setup setup-test lock clean
+.PHONY: help demo serve test check bench setup setup-test face-recognition lock clean
 
 help:
 	@echo 'make demo    watch four learners through one lesson; writes demo-out/report.html'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test    every check and test'
 	@echo 'make check   ruff, mypy --strict, layers (no tests)'
 	@echo 'make bench   speed and accuracy beside the stock face_recognition steps'
+	@echo 'make face-recognition   install the face_recognition library as an optional backend'
 	@echo 'make lock    rewrite the pins in requirements/ (needs uv)'
 	@echo 'make clean   remove the virtual environment and all output'
 
@@ -39,6 +40,12 @@ check: setup-test
 
 bench: setup-test
 	$(BIN)/python -m benchmarks --out bench-out
+
+# The library itself, as an optional backend (docs/packs.md). Without its declared dependencies:
+# they name the source package dlib, which needs a compiler; dlib-bin is the same module.
+face-recognition: setup
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/face-recognition.txt
+	$(BIN)/zhenxue models install face-recognition
 
 setup: $(VENV)/.runtime-ready
 setup-test: $(VENV)/.test-ready

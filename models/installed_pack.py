@@ -9,11 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from models.face_recognition_backend import library_problem
 from models.manifest import MANIFEST_NAME, InstalledFile, Manifest, digest_of
-from models.packs import Pack, find_pack
+from models.packs import Library, Pack, Parts, UrlSource, find_pack
 from verifier.errors import ModelUnavailableError
 
-_HOW_TO: Final = "run `zhenxue models install`"
+_NO_PARTS: Final = Parts()
 
 
 class PackState(StrEnum):
@@ -22,6 +23,7 @@ class PackState(StrEnum):
     ABSENT = "absent"
     INSTALLED = "installed"
     DAMAGED = "damaged"
+    INCOMPLETE = "incomplete"  # its files are whole, but the library it stands on is not there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +50,19 @@ class PackStatus:
     state: PackState
     folder: Path
     files: tuple[FileStatus, ...]
-    problem: str | None  # why the pack is damaged
+    problem: str | None  # why the pack is damaged or incomplete
+    remedy: str  # the command that installs it
 
     @property
     def summary(self) -> str:
         """One line for people."""
         match self.state:
             case PackState.ABSENT:
-                return f"absent; {_HOW_TO}"
+                return f"absent; run `{self.remedy}`"
             case PackState.DAMAGED:
-                return f"damaged: {self.problem}; {_HOW_TO}"
+                return f"damaged: {self.problem}; run `{self.remedy}`"
+            case PackState.INCOMPLETE:
+                return f"incomplete: {self.problem}"
             case PackState.INSTALLED:
                 size_mb = sum(file.size_bytes for file in self.files) / 1e6
                 return f"installed, {size_mb:.1f} MB, {self.contract_id}"
@@ -96,9 +101,11 @@ class InstalledPack:
     name: str
     contract_id: str
     files: Mapping[str, PackFile]  # by role
+    parts: Parts = _NO_PARTS
+    library: Library | None = None
 
 
-def open_pack(name: str, cache_dir: Path) -> InstalledPack:
+def open_pack(name: str, cache_dir: Path, *, allow_non_commercial: bool = False) -> InstalledPack:
     """Return an installed pack after checking every file against its manifest.
 
     Raises
@@ -106,9 +113,31 @@ def open_pack(name: str, cache_dir: Path) -> InstalledPack:
     InputError
         If no pack has that name.
     ModelUnavailableError
-        If the pack is absent or damaged.
+        If the pack is absent or damaged, or its licence bars commercial use and nobody allowed
+        that.
     """
-    return open_installed(find_pack(name), cache_dir)
+    pack = find_pack(name)
+    check_licence(pack, allow_non_commercial=allow_non_commercial)
+    return open_installed(pack, cache_dir)
+
+
+def check_licence(pack: Pack, *, allow_non_commercial: bool) -> None:
+    """Refuse a pack that bars commercial use unless somebody explicitly allowed it.
+
+    A bureau pays for every lesson that is judged; whether that is commercial is for its lawyers,
+    so no such pack comes into use by a name in a setting alone.
+    """
+    if not (pack.commercial_use or allow_non_commercial):
+        raise ModelUnavailableError(
+            f"pack {pack.name!r} ({pack.licence}) bars commercial use; where that is no obstacle, "
+            "set ZHENXUE_ALLOW_NON_COMMERCIAL=true"
+        )
+
+
+def check_library(pack: Pack) -> None:
+    """Refuse a pack whose Python library is missing, or is not the pinned one."""
+    if pack.library is not None and (problem := library_problem(pack.library)):
+        raise ModelUnavailableError(f"pack {pack.name!r}: {problem}")
 
 
 def status(pack: Pack, cache_dir: Path) -> PackStatus:
@@ -121,9 +150,11 @@ def status(pack: Pack, cache_dir: Path) -> PackStatus:
     except ModelUnavailableError as error:
         return _status(pack, folder, PackState.DAMAGED, problem=str(error))
     files = tuple(inspect_file(folder / onnx_name(role), f) for role, f in manifest.files.items())
-    problem = _first_problem(pack, manifest, files)
-    state = PackState.DAMAGED if problem else PackState.INSTALLED
-    return _status(pack, folder, state, files=files, problem=problem)
+    if problem := _first_problem(pack, manifest, files):
+        return _status(pack, folder, PackState.DAMAGED, files=files, problem=problem)
+    if pack.library is not None and (problem := library_problem(pack.library)):
+        return _status(pack, folder, PackState.INCOMPLETE, files=files, problem=problem)
+    return _status(pack, folder, PackState.INSTALLED, files=files)
 
 
 def open_installed(pack: Pack, cache_dir: Path) -> InstalledPack:
@@ -136,7 +167,13 @@ def open_installed(pack: Pack, cache_dir: Path) -> InstalledPack:
         role: PackFile(path=seen.folder / onnx_name(role), sha256=wanted[onnx_name(role)])
         for role in pack.files
     }
-    return InstalledPack(name=pack.name, contract_id=pack.contract_id, files=files)
+    return InstalledPack(
+        name=pack.name,
+        contract_id=pack.contract_id,
+        parts=pack.parts,
+        files=files,
+        library=pack.library,
+    )
 
 
 def pack_folder(pack: Pack, cache_dir: Path) -> Path:
@@ -164,7 +201,15 @@ def _status(
         folder=folder,
         files=files,
         problem=problem,
+        remedy=_remedy(pack),
     )
+
+
+def _remedy(pack: Pack) -> str:
+    """Return the command that installs a pack: pip alone where that is enough."""
+    from_addresses = any(isinstance(source, UrlSource) for source in pack.sources.values())
+    command = f"zhenxue models {'pull' if from_addresses else 'install'}"
+    return command if pack.name == "default" else f"{command} {pack.name}"
 
 
 def inspect_file(path: Path, entry: InstalledFile) -> FileStatus:

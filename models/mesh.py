@@ -5,6 +5,7 @@ network answers in that crop's pixels. Start with `FaceMesher.fit`. All coordina
 this module are canonical pixels with pixel centres at whole numbers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,14 +13,12 @@ from typing import Final
 import cv2
 import numpy as np
 
-from models.detector import Detection
 from models.network import Network
 from verifier.arrays import Float32Array, FloatArray, Pixels
+from verifier.detection import Detection
 
 CROP_SIDE_PX: Final = 192
 MESH_POINTS: Final = 468
-# The network was trained on squares half as large again as the detector's box.
-REGION_PER_BOX: Final = 1.5
 # A picture shrunk more than this by bilinear sampling alone would alias.
 MAX_SAMPLING_STEP: Final = 2.0
 
@@ -46,17 +45,33 @@ class FaceMesh:
     score: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionRule:
+    """How large a square to cut around a detector's box, and where.
+
+    The network was trained on squares half as large again as BlazeFace's box, brows to chin.
+    Other detectors draw other boxes, so their squares are measured to lie where those would.
+    """
+
+    per_box: float = 1.5  # side of the square per longer side of the box
+    down: float = 0.0  # how far its middle lies towards the chin, per longer side of the box
+
+
+BLAZEFACE_REGION: Final = RegionRule()
+
+
 class FaceMesher:
     """Fits meshes with the network ``mesh.onnx``."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, rule: RegionRule = BLAZEFACE_REGION) -> None:
         self._network = network
+        self.rule = rule
 
     def fit(self, pixels: Pixels, detections: Sequence[Detection]) -> tuple[FaceMesh, ...]:
         """Return one mesh per detection, in their order, all in one batch."""
         if not detections:
             return ()
-        regions = [region_of(detection) for detection in detections]
+        regions = [region_of(detection, self.rule) for detection in detections]
         crops = [cut(pixels, region) for region in regions]
         inputs = np.asarray(cv2.dnn.blobFromImages(crops, 1 / 255), dtype=np.float32)
         landmarks, flags = self._network.run(["landmarks", "face_flag"], {"crops": inputs})
@@ -71,15 +86,17 @@ class FaceMesher:
         )
 
 
-def region_of(detection: Detection) -> FaceRegion:
+def region_of(detection: Detection, rule: RegionRule = BLAZEFACE_REGION) -> FaceRegion:
     """Return the square around a detected face, turned so that its eyes are level."""
     box, eyes = detection.box_px, detection.keypoints_px[:2]
     across = eyes[1] - eyes[0]
+    angle_rad = float(np.arctan2(across[1], across[0]))
+    side_px = max(box.w, box.h, 1.0)
     return FaceRegion(
-        x=box.x + box.w / 2,
-        y=box.y + box.h / 2,
-        side_px=max(box.w, box.h, 1.0) * REGION_PER_BOX,
-        angle_rad=float(np.arctan2(across[1], across[0])),
+        x=box.x + box.w / 2 - math.sin(angle_rad) * side_px * rule.down,
+        y=box.y + box.h / 2 + math.cos(angle_rad) * side_px * rule.down,
+        side_px=side_px * rule.per_box,
+        angle_rad=angle_rad,
     )
 
 

@@ -1,7 +1,8 @@
 """Everything the models see in one frame: faces, meshes, pose, quality and vectors.
 
-`FaceObserver` joins the detector, the mesh and the embedder with the core's own measurements.
-It keeps nothing from one frame to the next.
+`FaceObserver` joins a detector, the mesh, an aligner, an embedder and, where there is one, an
+attack detector with the core's own measurements. It keeps nothing from one frame to the next.
+Start with `open_observer`, which builds the parts that a pack names.
 """
 
 import time
@@ -12,17 +13,17 @@ from typing import Final
 
 import numpy as np
 
-from models.detector import Detection, FaceDetector
-from models.embedder import ChipEmbedder, network_input
-from models.face_chip import mesh_chip
+from models.embedder import network_input
 from models.installed_pack import InstalledPack
 from models.mesh import FaceMesh, FaceMesher
-from models.sessions import open_session
+from models.parts import open_parts
 from verifier.arrays import Float32Array, Pixels
+from verifier.detection import Detection
 from verifier.errors import InputError
 from verifier.head_pose import eye_openness, head_pose, mouth_openness
 from verifier.observation import Box, FaceObservation, FrameObservation
-from verifier.quality import assess, measure_face
+from verifier.protocols import AttackDetector, FaceAligner, FaceDetector, FaceEmbedder
+from verifier.quality import assess, mark_background, measure_face
 
 # The mesh network's own doubt: above 0.998 on 125 faces, above 0.5 on 2 of 400 backgrounds.
 MIN_MESH_SCORE: Final = 0.5
@@ -33,13 +34,50 @@ SAME_FACE_IOU: Final = 0.5
 FIVE_POINTS: Final = ((33, 133), (362, 263), (1,), (61,), (291,))
 
 
-class FaceObserver:
-    """Observes frames with the networks of one pack; a `verifier.protocols.FaceObserver`."""
+def open_observer(
+    pack: InstalledPack,
+    threads: int = 1,
+    *,
+    attack_detector: AttackDetector | None = None,
+    batch_slots: int = 0,
+) -> "FaceObserver":
+    """Open the networks of an installed pack and join them as its parts say.
 
-    def __init__(self, pack: InstalledPack, threads: int = 1) -> None:
-        self._detector = FaceDetector(open_session(pack, "detector", threads))
-        self._mesher = FaceMesher(open_session(pack, "mesh", threads))
-        self._embedder = ChipEmbedder(open_session(pack, "embedder", threads), pack.contract_id)
+    ``batch_slots`` as for `open_parts`.
+
+    Raises
+    ------
+    ModelUnavailableError
+        If the pack does not observe faces, lacks a network or library, or a file is not the one
+        that was installed.
+    """
+    parts = open_parts(pack, threads, batch_slots=batch_slots)
+    return FaceObserver(
+        detector=parts.detector,
+        mesher=parts.mesher,
+        aligner=parts.aligner,
+        embedder=parts.embedder,
+        attack_detector=attack_detector,
+    )
+
+
+class FaceObserver:
+    """Observes frames with the parts it was given; a `verifier.protocols.FaceObserver`."""
+
+    def __init__(
+        self,
+        *,
+        detector: FaceDetector,
+        mesher: FaceMesher,
+        aligner: FaceAligner,
+        embedder: FaceEmbedder,
+        attack_detector: AttackDetector | None = None,
+    ) -> None:
+        self._detector = detector
+        self._mesher = mesher
+        self._aligner = aligner
+        self._embedder = embedder
+        self._attack_detector = attack_detector
 
     @property
     def contract_id(self) -> str:
@@ -61,7 +99,7 @@ class FaceObserver:
         FrameObservation
             Faces by the area of their box, the largest first. What the mesh network does not
             take for a face is left out. ``elapsed_ms`` has ``detect``, ``mesh`` (with pose and
-            quality) and ``embed``.
+            quality), ``embed`` and, where there is an attack detector, ``attack``.
 
         Raises
         ------
@@ -76,16 +114,33 @@ class FaceObserver:
             meshes = self._mesher.fit(pixels, detections)
             pairs = distinct_faces(detections, meshes)
             faces = [_measured(pixels, detection, mesh) for detection, mesh in pairs]
-            faces.sort(key=lambda face: face.box_px.w * face.box_px.h, reverse=True)
+            order = sorted(range(len(faces)), key=lambda i: -_area(faces[i].box_px))
+            faces, seen = [faces[i] for i in order], [pairs[i][0] for i in order]
         with _timed(elapsed_ms, "embed"):
             if embed and faces:
-                chips = [mesh_chip(pixels, face.mesh_px) for face in faces]
-                vectors = self._embedder.embed(network_input(chips))
-                faces = [replace(f, embedding=v) for f, v in zip(faces, vectors, strict=True)]
+                faces = self._embedded(pixels, faces, seen)
+        if self._attack_detector is not None:
+            with _timed(elapsed_ms, "attack"):
+                ratios = self._attack_detector.judge(pixels, [face.box_px for face in faces])
+                faces = [
+                    replace(face, attack_log10_lr=ratio)
+                    for face, ratio in zip(faces, ratios, strict=True)
+                ]
         height, width = pixels.shape[:2]
         return FrameObservation(
-            width_px=width, height_px=height, faces=tuple(faces), elapsed_ms=elapsed_ms
+            width_px=width, height_px=height, faces=mark_background(faces), elapsed_ms=elapsed_ms
         )
+
+    def _embedded(
+        self, pixels: Pixels, faces: Sequence[FaceObservation], seen: Sequence[Detection]
+    ) -> list[FaceObservation]:
+        """Return the faces with their vectors; ``seen`` are their detections."""
+        chips = [
+            self._aligner.cut(pixels, detection, face.mesh_px)
+            for detection, face in zip(seen, faces, strict=True)
+        ]
+        vectors = self._embedder.embed(network_input(chips))
+        return [replace(face, embedding=v) for face, v in zip(faces, vectors, strict=True)]
 
 
 def distinct_faces(
@@ -128,6 +183,8 @@ def _measured(pixels: Pixels, detection: Detection, mesh: FaceMesh) -> FaceObser
         sharpness=measures.sharpness,
         brightness=measures.brightness,
         quality=quality,
+        mesh_score=mesh.score,
+        measures=measures,
     )
 
 
@@ -142,6 +199,10 @@ def face_box(mesh_px: Float32Array, width_px: int, height_px: int) -> Box:
     left, top = np.clip(low, 0, (width_px, height_px))
     right, bottom = np.clip(high, 0, (width_px, height_px))
     return Box(x=float(left), y=float(top), w=float(right - left), h=float(bottom - top))
+
+
+def _area(box: Box) -> float:
+    return box.w * box.h
 
 
 def _iou(first: FaceMesh, second: FaceMesh) -> float:

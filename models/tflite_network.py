@@ -10,12 +10,13 @@ while tensors stay in its blocked layout of 16 channels:
 - inputs are (n, 3, h, w); tensors turn back to (n, h, w, c) only before a ``RESHAPE``, since that
   order of values is what the anchors are numbered by.
 
-Anchor order of the detector, for an input of h x w pixels: first the cells of stride 16, row by
-row (h/16 rows of w/16 columns), two anchors per cell; then the cells of stride 32 likewise, six
-per cell. Anchor centre is the cell centre ((column + 0.5) / (w/stride), (row + 0.5) / (h/stride))
-as a share of width and height. On 256 x 256 that is 512 + 384 = 896 anchors. ``boxes`` are offsets
-in *pixels of a 256 pixel input*, at every input size: the network was trained at one scale, so
-an offset counts pixels whatever the input measures.
+Anchor order of a detector, here BlazeFace back for an input of h x w pixels: first the cells of
+stride 16, row by row (h/16 rows of w/16 columns), two anchors per cell; then the cells of stride
+32 likewise, six per cell. Anchor centre is the cell centre ((column + 0.5) / (w/stride), (row +
+0.5) / (h/stride)) as a share of width and height. On 256 x 256 that is 512 + 384 = 896 anchors.
+``boxes`` are offsets in *pixels of a 256 pixel input*, at every input size: the network was trained
+at one scale, so an offset counts pixels whatever the input measures. `models.blazeface` has the
+strides of the other forms.
 """
 
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class _Writer:
                 plane = self._same_channels(operator, "Add")
             case "MAX_POOL_2D":
                 plane = self._pool(operator)
+            case "RESIZE_BILINEAR":
+                plane = self._double(operator)
             case "PAD":
                 plane = self._pad_channels(operator)
             case "RESHAPE":
@@ -211,6 +214,18 @@ class _Writer:
             strides=operator.stride,
             pads=self._pads(operator, operator.window),
         )
+        return _Plane(name=name, channels=plane.channels)
+
+    def _double(self, operator: Operator) -> _Plane:
+        """Emit a resize to twice the size; named as a factor it holds for a free size too."""
+        plane = self._planes[operator.inputs[0]]
+        _, *before, _ = self._source.shapes[operator.inputs[0]]
+        _, *after, _ = self._source.shapes[operator.output]
+        if after != [2 * side for side in before]:
+            raise ModelUnavailableError(f"{self._ports.name}: a resize from {before} to {after}")
+        factors = self._graph.constant(np.array([1, 1, 2, 2], np.float32))
+        mode = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        name = self._graph.node("Resize", plane.name, "", factors, **mode)
         return _Plane(name=name, channels=plane.channels)
 
     def _pad_channels(self, operator: Operator) -> _Plane:

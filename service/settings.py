@@ -31,6 +31,18 @@ class Settings(BaseSettings):
         description="Converted networks and the demo's portraits.",
     )
     pack: str = Field(default="default", description="Model pack by its name in packs.toml.")
+    attack_pack: str | None = Field(
+        default=None,
+        description="Model pack that tells faces from pictures of faces; by default none does.",
+    )
+    models_mirror: SecretStr | None = Field(
+        default=None,
+        description="Base address under which `models pull` finds files by name; by default each "
+        "is fetched from the address in packs.toml.",
+    )
+    allow_non_commercial: bool = Field(
+        default=False, description="Allow a pack whose licence bars commercial use."
+    )
     threads: int = Field(default=1, ge=1, le=64, description="Threads for one inference call.")
 
     data_dir: Path = Field(
@@ -102,6 +114,11 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'zhenxue.db'}"
+
+    @property
+    def models_mirror_address(self) -> str | None:
+        """The mirror's address; it may hold a password."""
+        return None if self.models_mirror is None else self.models_mirror.get_secret_value()
 
 
 def read_settings(**overrides: object) -> Settings:

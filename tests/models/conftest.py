@@ -15,17 +15,21 @@ from verifier.errors import ModelUnavailableError
 def weights(models_cache: Path) -> Path:
     """Folder with the default pack's unconverted weights, one file a role.
 
-    Installing deletes them, so the tests keep their own in the cache; fetched the first time.
+    Beside them ``short`` and ``full``, the other forms of the detector. Installing deletes all of
+    them, so the tests keep their own in the cache; fetched the first time.
     """
-    pack, folder = load_packs()["default"], models_cache / "reference-weights"
+    packs, folder = load_packs(), models_cache / "reference-weights"
+    wanted = {role: ("default", role) for role in packs["default"].files}
+    wanted |= {form: (f"blazeface-{form}", "detector") for form in ("short", "full")}
     folder.mkdir(exist_ok=True)
     store = ArtefactStore(folder, PipDownloader(), Silent())
     try:
-        for role, file in pack.files.items():
-            path = folder / role
-            if not path.is_file() or digest_of(path.read_bytes()) != file.sha256:
-                write_durably(path, store.weights(pack, role))
+        for name, (pack, role) in wanted.items():
+            path = folder / name
+            sha256 = packs[pack].files[role].sha256
+            if not path.is_file() or digest_of(path.read_bytes()) != sha256:
+                write_durably(path, store.weights(packs[pack], role))
     except ModelUnavailableError as error:
         pytest.skip(f"the reference weights cannot be fetched here: {error}")
-    store.forget(pack)
+    store.forget(packs["default"])
     return folder

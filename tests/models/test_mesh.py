@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.detector import Detection
 from models.mesh import (
     CROP_SIDE_PX,
     MESH_POINTS,
     FaceMesher,
     FaceRegion,
+    RegionRule,
     crop_to_picture,
     cut,
     region_of,
     to_picture,
 )
 from verifier.arrays import Float32Array, Pixels
+from verifier.detection import Detection
 from verifier.observation import Box
 
 regions = st.builds(
@@ -70,6 +71,13 @@ def test_region_is_half_as_large_again_and_level_with_the_eyes() -> None:
     assert (region.x, region.y) == pytest.approx((100, 80))
     assert region.side_px == pytest.approx(90)
     assert np.degrees(region.angle_rad) == pytest.approx(30, abs=1e-4)
+
+
+def test_the_region_of_another_detector_lies_further_down_the_face() -> None:
+    """Down is towards the chin: with the head turned by 30 degrees, to the left in the picture."""
+    region = region_of(detection(100, 80, 60, angle_deg=30), RegionRule(per_box=1.2, down=0.1))
+    assert (region.x, region.y) == pytest.approx((100 - 6 * 0.5, 80 + 6 * 0.75**0.5), abs=1e-4)
+    assert region.side_px == pytest.approx(72)
 
 
 def test_an_upright_region_at_its_own_scale_is_a_plain_copy() -> None:

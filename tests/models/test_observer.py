@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from benchmarks.lfw_pairs import outcome_counts
-from models.detector import Detection
 from models.image_decoder import decode_image
 from models.installation import open_pack
 from models.mesh import FaceMesh
-from models.observer import FaceObserver, distinct_faces, face_box, five_points
+from models.observer import FaceObserver, distinct_faces, face_box, five_points, open_observer
 from verifier.arrays import Float32Array, Pixels
 from verifier.comparison import DEFAULT_CALIBRATION, ComparisonOutcome, Template, compare
+from verifier.detection import Detection
 from verifier.errors import InputError
 from verifier.observation import Box, FaceObservation, QualityReason
 
@@ -62,7 +62,7 @@ def test_five_points_are_means_of_the_mesh() -> None:
 
 @pytest.fixture(scope="module")
 def observer(models_cache: Path) -> FaceObserver:
-    return FaceObserver(open_pack("default", models_cache))
+    return open_observer(open_pack("default", models_cache))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import tflite
 from numpy.typing import NDArray
 
-from models.conversion import convert_weights
+from models.conversion import ConverterName, convert_weights
 from models.self_test import pattern
 from models.sessions import OnnxSession
 from models.tflite_graph import Operator, TfliteGraph, read_tflite_graph
@@ -114,8 +114,11 @@ def interpret(data: bytes, image: Float32Array) -> list[Float32Array]:
     return [interpreter.get_tensor(output["index"]).copy() for output in ports]
 
 
-def for_size(data: bytes, height: int, width: int) -> bytes:
-    """Change a detector file for 256x256 to another size: the row counts of its reshapes."""
+def for_size(data: bytes, height: int, width: int, side: int = 256) -> bytes:
+    """Change a detector file for ``side`` x ``side`` to another size.
+
+    The row counts of its reshapes and, in the full form, the sizes it is scaled up to.
+    """
     changed = bytearray(data)
     model = tflite.Model.GetRootAs(changed, 0)
     graph = model.Subgraphs(0)
@@ -127,7 +130,11 @@ def for_size(data: bytes, height: int, width: int) -> bytes:
             # Both are views of the file's own bytes.
             shapes = (options.NewShapeAsNumpy(), graph.Tensors(operator.Outputs(0)).ShapeAsNumpy())
             for shape in shapes:
-                shape[1] = shape[1] * height * width // 256**2
+                shape[1] = shape[1] * height * width // side**2
+        if operator.BuiltinOptionsType() == tflite.BuiltinOptions.ResizeBilinearOptions:
+            target = model.Buffers(graph.Tensors(operator.Inputs(1)).Buffer()).DataAsNumpy()
+            sizes = target.view(np.int32)
+            sizes[:] = sizes * (height, width) // side
     return bytes(changed)
 
 
@@ -179,6 +186,61 @@ def test_the_detector_agrees_with_litert_on_faces(
         image = portrait(path, *size) / np.float32(127.5) - np.float32(1)
         seen = session.run(["boxes", "scores"], {"images": image})
         assert_same_detections(seen, interpret(data, image))
+
+
+@pytest.mark.models
+@pytest.mark.demo_faces
+@pytest.mark.parametrize(
+    ("form", "sizes"), [("short", [(128, 128), (96, 128)]), ("full", [(192, 192), (160, 192)])]
+)
+def test_the_other_forms_agree_with_litert(
+    form: str,
+    sizes: Sequence[tuple[int, int]],
+    weights: Path,
+    demo_faces: dict[str, Path],
+) -> None:
+    """On a made-up picture and on faces, in the trained shape and in that of a frame."""
+    source, side = (weights / form).read_bytes(), sizes[0][0]
+    name: ConverterName = "blazeface-short" if form == "short" else "blazeface-full"
+    session = OnnxSession(convert_weights(name, source))
+    for size in sizes:
+        data = for_size(source, *size, side)
+        pictures = [
+            pattern((1, 3, *size)),
+            *(portrait(path, *size) for path in demo_faces.values()),
+        ]
+        for picture in pictures:
+            image = picture / np.float32(127.5) - np.float32(1)
+            seen = session.run(["boxes", "scores"], {"images": image})
+            assert_same_detections(seen, interpret(data, image))
+
+
+@pytest.mark.models
+def test_a_resize_that_counts_otherwise_is_refused(weights: Path) -> None:
+    """The full form, its flag ``half_pixel_centers`` taken away."""
+    data = bytearray((weights / "full").read_bytes())
+    graph = tflite.Model.GetRootAs(data, 0).Subgraphs(0)
+    operators = [graph.Operators(index) for index in range(graph.OperatorsLength())]
+    kind = tflite.BuiltinOptions.ResizeBilinearOptions
+    table = next(o.BuiltinOptions() for o in operators if o.BuiltinOptionsType() == kind)
+    data[table.Pos + table.Offset(10)] = 0  # the flag's slot in the schema
+    with pytest.raises(ModelUnavailableError, match="pixel centres"):
+        read_tflite_graph(bytes(data))
+
+
+def test_a_resize_is_to_twice_the_size() -> None:
+    """Values between two pixels, counted from their centres; other factors are refused."""
+    resize = Operator(kind="RESIZE_BILINEAR", inputs=(0, 1), output=2)
+    rows = Operator(kind="RESHAPE", inputs=(2,), output=3)
+    sizes = {1: np.array([2, 4], np.int32)}
+    graph = graph_of([resize, rows], [(1, 1, 2, 3), (2,), (1, 2, 4, 3), (1, 8, 3)], sizes)
+    image = np.array([0, 8], np.float32).reshape(1, 1, 1, 2).repeat(3, axis=1)
+    model = OnnxSession(convert_tflite_network(graph, PORTS))
+    (seen,) = model.run(["rows"], {"images": image})
+    assert seen[0, :, 0].tolist() == [0, 2, 6, 8, 0, 2, 6, 8]
+    threefold = dataclasses.replace(graph, shapes=((1, 1, 2, 3), (2,), (1, 3, 6, 3), (1, 18, 3)))
+    with pytest.raises(ModelUnavailableError, match="a resize from"):
+        convert_tflite_network(threefold, PORTS)
 
 
 @pytest.mark.models

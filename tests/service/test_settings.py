@@ -39,7 +39,7 @@ def run(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Compl
     ("environment", "said"),
     [
         ({"ZHENXUE_THREADS": "0"}, b"error: ZHENXUE_THREADS: "),
-        ({"ZHENXUE_PACK": "nope"}, b"error: no pack 'nope'; known are default"),
+        ({"ZHENXUE_PACK": "nope"}, b"error: no pack 'nope'; known are "),
     ],
 )
 def test_a_wrong_setting_is_bad_input_not_a_negative_answer(

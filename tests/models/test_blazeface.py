@@ -1,33 +1,30 @@
-"""BlazeFace's answer: anchors, decoding, merging and the search of large pictures."""
+"""BlazeFace's forms: anchors, what they look at, and what becomes of their answer."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from models.detector import (
-    ANCHOR_LAYERS,
-    MAX_PARTS_PER_SIDE,
-    MIN_PART_PX,
-    FaceDetector,
+from models.blazeface import (
+    BACK,
+    FULL,
+    SHORT,
+    BlazeFaceDetector,
+    BlazeFaceForm,
     anchors,
     decode,
-    merge,
     network_input,
-    search_parts,
 )
 from verifier.arrays import Float32Array, Pixels
-
-sides, thin = st.integers(1, 6000), st.integers(1, 40)
 
 
 class BrightSpot:
     """A network that sees one face, 40 x 50 input pixels, around the brightest pixel if bright."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: BlazeFaceForm = BACK) -> None:
+        self.form = form
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Float32Array]) -> list[Float32Array]:
@@ -35,7 +32,7 @@ class BrightSpot:
         assert list(outputs) == ["boxes", "scores"]
         image = inputs["images"][0]
         self.shapes.append(image.shape)
-        centres = anchors(image.shape[2], image.shape[1])
+        centres = anchors(image.shape[2], image.shape[1], self.form)
         boxes = np.zeros((1, len(centres), 16), dtype=np.float32)
         scores = np.full((1, len(centres), 1), -36000, dtype=np.float32)
         y, x = np.unravel_index(image.sum(axis=0).argmax(), image.shape[1:])
@@ -71,11 +68,21 @@ def test_anchors_of_a_wide_input_run_along_its_rows() -> None:
     assert centres[-1].tolist() == [240, 176]
 
 
-@given(columns=st.integers(1, 8), rows=st.integers(1, 8))
-def test_anchors_are_spread_evenly(columns: int, rows: int) -> None:
-    centres = anchors(columns * 32, rows * 32)
+def test_anchors_of_the_other_forms() -> None:
+    """Short: two per cell of 8 and six per cell of 16, 896; full: one per cell of 4, 2304."""
+    short, full = anchors(128, 128, SHORT), anchors(192, 192, FULL)
+    assert (len(short), len(full)) == (896, 2304)
+    assert short[[0, 1, 2, 511, 512, 518]].tolist() == [
+        *([4, 4], [4, 4], [12, 4], [124, 124], [8, 8], [24, 8])
+    ]
+    assert full[[0, 1, 48]].tolist() == [[2, 2], [6, 2], [2, 6]]
+
+
+@given(columns=st.integers(1, 8), rows=st.integers(1, 8), form=st.sampled_from((BACK, SHORT, FULL)))
+def test_anchors_are_spread_evenly(columns: int, rows: int, form: BlazeFaceForm) -> None:
+    centres = anchors(columns * 32, rows * 32, form)
     assert len(centres) == sum(
-        columns * rows * (32 // stride) ** 2 * per_cell for stride, per_cell in ANCHOR_LAYERS
+        columns * rows * (32 // stride) ** 2 * per_cell for stride, per_cell in form.anchor_layers
     )
     assert centres.mean(axis=0) == pytest.approx((columns * 16, rows * 16))
 
@@ -85,6 +92,13 @@ def test_a_640_x_480_frame_keeps_its_shape() -> None:
     assert images.shape == (1, 3, 192, 256)
     assert step == pytest.approx((2.5, 2.5))
     assert images.max() == images.min() == -1
+
+
+@pytest.mark.parametrize(("form", "shape"), [(SHORT, (96, 128)), (FULL, (160, 192))])
+def test_the_other_forms_look_at_less(form: BlazeFaceForm, shape: tuple[int, int]) -> None:
+    """At 192 a frame of 640 x 480 has 144 rows, padded to the next multiple of 32."""
+    images, _ = network_input(np.zeros((480, 640, 3), dtype=np.uint8), form)
+    assert images.shape == (1, 3, *shape)
 
 
 def test_white_is_one_and_padding_is_black() -> None:
@@ -102,22 +116,6 @@ def test_white_is_one_and_padding_is_black() -> None:
     assert (odd[..., 141:] == -1).all()
 
 
-@settings(deadline=None)
-@given(
-    st.one_of(
-        st.tuples(st.integers(1, 800), st.integers(1, 800)),
-        st.tuples(sides, thin),
-        st.tuples(thin, sides),
-    )
-)
-def test_every_shape_fits_the_grid(size: tuple[int, int]) -> None:
-    images, step = network_input(np.zeros((*size, 3), dtype=np.uint8))
-    rows, columns = images.shape[2:]
-    assert rows % 32 == columns % 32 == 0
-    assert max(rows, columns) == 256
-    assert step.min() > 0
-
-
 def test_decode_adds_the_anchor_to_all_but_the_size() -> None:
     boxes = np.array([[1, 2, 10, 20, *[3, 4] * 6], [0] * 16], dtype=np.float32)
     rows = decode(boxes, np.array([0, -1], np.float32), np.array([(100, 50), (0, 0)], np.float32))
@@ -132,64 +130,50 @@ def test_decode_survives_the_scores_of_black_padding() -> None:
     assert rows[:, 0].tolist() == [1]
 
 
-def candidate(score: float, left: float, side: float = 10) -> list[float]:
-    """Return a candidate row whose keypoints all lie on its left edge."""
-    return [score, left, 0, left + side, side, *[left, 0] * 6]
-
-
-def test_merge_weighs_by_score() -> None:
-    rows = np.array([candidate(0.6, 0), candidate(0.9, 1), candidate(0.8, 50)], dtype=np.float32)
-    merged = merge(rows)
-    assert merged[:, 0] == pytest.approx((0.9, 0.8))
-    assert merged[0, 1] == pytest.approx((0.6 * 0 + 0.9 * 1) / 1.5)
-    assert merged[0, 5] == pytest.approx(0.6)
-    assert merged[1, 1] == pytest.approx(50)
-
-
-@given(st.lists(st.tuples(st.floats(0.5, 1), st.floats(0, 300), st.floats(0, 80)), max_size=12))
-def test_merge_keeps_the_best_score_and_ends(drawn: list[tuple[float, float, float]]) -> None:
-    rows = np.array([candidate(*each) for each in drawn], dtype=np.float32).reshape(-1, 17)
-    merged = merge(rows)
-    assert len(merged) <= len(rows)
-    assert list(merged[:, 0]) == sorted(merged[:, 0], reverse=True)
-    if len(rows):
-        assert merged[0, 0] == rows[:, 0].max()
-
-
+@pytest.mark.parametrize("form", [BACK, SHORT, FULL])
 @pytest.mark.parametrize(("x", "y"), [(320, 240), (11, 7), (620, 300), (101, 470)])
-def test_a_spot_is_found_where_it_lies(x: int, y: int) -> None:
-    (found,) = FaceDetector(BrightSpot()).detect(lit(640, 480, x, y, radius=2))
-    box = found.box_px
-    # The spot covers two input pixels or three, 2.5 picture pixels each.
-    assert (box.x + box.w / 2, box.y + box.h / 2) == pytest.approx((x, y), abs=2.5)
-    assert (box.w, box.h) == pytest.approx((40 * 2.5, 50 * 2.5))
-    assert found.keypoints_px == pytest.approx(np.array([(x, y)] * 6), abs=2.5)
+def test_a_spot_is_found_where_it_lies(x: int, y: int, form: BlazeFaceForm) -> None:
+    (found,) = BlazeFaceDetector(BrightSpot(form), form).detect(lit(640, 480, x, y, radius=5))
+    box, step = found.box_px, 640 / form.input_side_px
+    # The spot, 11 px wide, covers two input pixels or more; the first of the brightest counts.
+    assert (box.x + box.w / 2, box.y + box.h / 2) == pytest.approx((x, y), abs=6)
+    assert (box.w, box.h) == pytest.approx((40 * step, 50 * step), rel=2e-3)  # cropped
+    assert found.keypoints_px == pytest.approx(np.array([(x, y)] * 6), abs=6)
     assert found.score == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+class OneCell:
+    """A network that sees a face at its first anchor, 10 x 10 input pixels."""
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Float32Array]) -> list[Float32Array]:
+        """Answer; see `Network.run`."""
+        assert (list(outputs), list(inputs)) == (["boxes", "scores"], ["images"])
+        boxes = np.zeros((1, 672, 16), dtype=np.float32)
+        boxes[0, 0, 2:4] = 10
+        scores = np.full((1, 672, 1), -100, dtype=np.float32)
+        scores[0, 0] = 1
+        return [boxes, scores]
+
+
+def test_input_pixels_count_from_the_edge_canonical_ones_from_their_centre() -> None:
+    """The anchor at 8 input pixels is at 20 picture pixels from the edge: canonical 19.5."""
+    (found,) = BlazeFaceDetector(OneCell()).detect(np.zeros((480, 640, 3), dtype=np.uint8))
+    assert found.keypoints_px.tolist() == [[19.5, 19.5]] * 6
+    box = found.box_px
+    assert (box.x, box.y, box.w, box.h) == (7, 7, 25, 25)
 
 
 def test_nobody_is_found_in_the_dark_and_small_pictures_are_looked_at_once() -> None:
     network = BrightSpot()
-    assert FaceDetector(network).detect(np.zeros((720, 1280, 3), dtype=np.uint8)) == ()
+    assert BlazeFaceDetector(network).detect(np.zeros((720, 1280, 3), dtype=np.uint8)) == ()
     assert len(network.shapes) == 1
 
 
 def test_a_spot_lost_at_256_is_found_in_a_part() -> None:
     """Seven pixels of 4000 vanish in the average of 15 x 15, not in that of 4 x 4."""
     network = BrightSpot()
-    found = FaceDetector(network).detect(lit(4000, 2000, 2711, 1234, radius=3))
+    found = BlazeFaceDetector(network).detect(lit(4000, 2000, 2711, 1234, radius=3))
     assert len(network.shapes) > 1
     assert {round(each.box_px.x + each.box_px.w / 2) for each in found} <= set(range(2705, 2718))
     assert {round(each.box_px.y + each.box_px.h / 2) for each in found} <= set(range(1228, 1241))
     assert len(found) == 1
-
-
-@given(width=st.integers(1, 10_000), height=st.integers(1, 10_000))
-def test_parts_cover_the_picture_and_overlap(width: int, height: int) -> None:
-    parts = search_parts(width, height)
-    assert len(parts) <= MAX_PARTS_PER_SIDE**2
-    for along, length in ((0, width), (1, height)):
-        spans = sorted({(part[along], part[along] + part[along + 2]) for part in parts})
-        assert spans[0][0] == 0
-        assert spans[-1][1] == length
-        for (_, end), (start, _) in pairwise(spans):
-            assert end - start >= MIN_PART_PX / 3 - 1
