@@ -4,7 +4,9 @@ The first of these that applies answers for all of the frames; their order does 
 
 1. No frame could be read, or one shows several faces, or none shows any: asked for again.
 2. No face is fit for comparison: *inconclusive*, asked for again, never held against anybody.
-3. Of the comparisons the worst one counts: an answer that mixes faces must not pass on its best.
+3. A face is fit and was compared with nothing: the template was asked too often (see
+   `pipelines.comparison_budget`), and a person looks at it.
+4. Of the comparisons the worst one counts: an answer that mixes faces must not pass on its best.
 
 Platform and learner hear a coarse reason; scores stay in the console (GB/T 38671: a score that
 is told is a hill to climb).
@@ -106,7 +108,8 @@ def judge_capture(
     observations
         One for each frame sent, None where the frame could not be read.
     compared
-        Every frame that shows exactly one face fit for comparison.
+        Every frame that shows exactly one face fit for comparison; none of them where nothing
+        may be compared.
     """
     seen = {i: frame for i, frame in enumerate(observations) if frame is not None}
     if not seen:
@@ -118,8 +121,11 @@ def judge_capture(
     alone = [i for i, frame in seen.items() if frame.faces]
     if not alone:
         return _nothing(Outcome.NO_FACE, AnswerReason.NOBODY_SEEN, next(iter(seen)), faces=0)
-    if not compared:
+    fit = [i for i in alone if not seen[i].faces[0].quality]
+    if not fit:
         return _poor(alone[0], seen[alone[0]].faces[0].quality)
+    if not compared:
+        return _withheld(fit[0], seen[fit[0]].faces[0])
     return _compared(min(compared, key=_log10_lr))
 
 
@@ -151,6 +157,22 @@ def _poor(frame_index: int, quality: tuple[QualityReason, ...]) -> JudgedCapture
         judgement=Judgement.RETRY,
         reason=AnswerReason.PICTURE_POOR,
         quality=quality,
+        frame_index=frame_index,
+    )
+
+
+def _withheld(frame_index: int, face: FaceObservation) -> JudgedCapture:
+    """Judge a face that nobody was compared with: said is what says nothing about it."""
+    return JudgedCapture(
+        check=Check(
+            t=0.0,
+            prompted=True,
+            outcome=Outcome.CAPTURED,
+            faces=1,
+            pad_log10_lr=face.attack_log10_lr,
+        ),
+        judgement=Judgement.REFER,
+        reason=AnswerReason.UNDER_REVIEW,
         frame_index=frame_index,
     )
 

@@ -13,6 +13,7 @@ from typing import Final
 from verifier.comparison import ComparisonOutcome, ComparisonResult
 from verifier.observation import FrameObservation, QualityReason
 from verifier.prompt import Judgement
+from verifier.quality import DEFAULT_RULES, ENROLMENT_RULES, assess_observed, stands_behind
 
 
 class Anchor(StrEnum):
@@ -135,17 +136,27 @@ def replacement_refusal(
     return None
 
 
+REFERENCE_PICTURE: Final = "reference"
+
 MIN_LIVE_FRAMES = 2
 """One frame may be a slip of the shutter; two must agree."""
 
 
 def picture_refusal(observation: FrameObservation, *, picture: str) -> Refusal | None:
-    """Return why a picture cannot be enrolled from, or None where it can."""
+    """Return why a picture cannot be enrolled from, or None where it can.
+
+    The reference is held to the stricter rules: every later check is compared with it. The live
+    frames only confirm it, by the same camera and light as in the lessons to come.
+    """
     if not observation.faces:
         return Refusal(code=RefusalCode.NO_FACE, picture=picture)
-    if len(observation.faces) > 1:
+    foremost, *others = observation.faces
+    if not all(stands_behind(other, foremost) for other in others):
         return Refusal(code=RefusalCode.MULTIPLE_FACES, picture=picture)
-    quality = observation.faces[0].quality
+    rules = ENROLMENT_RULES if picture == REFERENCE_PICTURE else DEFAULT_RULES
+    quality = assess_observed(foremost, observation, rules)
+    if others:
+        quality = (*quality, QualityReason.BACKGROUND_FACE)
     if quality:
         return Refusal(code=RefusalCode.POOR_QUALITY, picture=picture, quality=quality)
     return None

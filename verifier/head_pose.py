@@ -106,6 +106,22 @@ def face_width_px(mesh_px: Float32Array) -> float:
     return float(_lengths(mesh_px, (FACE_WIDTH,))[0])
 
 
+def eye_distance_px(mesh_px: Float32Array, pose: HeadPose) -> float:
+    """Return the distance of the eyes' middles in the picture, as if the head were not turned.
+
+    As ISO/IEC 29794-5 has it: divided by the cosine of the yaw. Beyond 60 degrees it is left at
+    twice what is seen, where the yaw itself is known too badly.
+
+    Parameters
+    ----------
+    mesh_px
+        Shape (468, 3).
+    """
+    right, left = (mesh_px[list(corners), :2].mean(axis=0) for corners in (RIGHT_EYE, LEFT_EYE))
+    seen = float(np.linalg.norm(left - right))
+    return seen / max(float(np.cos(np.radians(pose.yaw_deg))), 0.5)
+
+
 def _head_axes(mesh_px: Float32Array) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return unit vectors to the subject's left, towards the chin, and out of the nape."""
     across = _unit(_mean_direction(mesh_px, ACROSS), fallback=(1.0, 0.0, 0.0))

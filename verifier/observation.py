@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from verifier.arrays import Float32Array
+from verifier.quality_measures import FaceMeasures
 
 
 class QualityReason(StrEnum):
@@ -17,13 +18,16 @@ class QualityReason(StrEnum):
     FACE_CUT_OFF = "face_cut_off"  # part of the face lies outside the picture
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
+    UNEVEN_LIGHT = "uneven_light"  # one side of the face lies in shadow
     LOW_CONTRAST = "low_contrast"
     BLURRED = "blurred"
+    NOISY = "noisy"  # grain hides the face although it is not dark
     TURNED_AWAY = "turned_away"  # |yaw| or |pitch| beyond what the embedder holds for
     TILTED = "tilted"
     EYES_CLOSED = "eyes_closed"
     FACE_COVERED = "face_covered"  # eyes or mouth are not to be seen where the mesh has them
     UNCERTAIN_FACE = "uncertain_face"  # the mesh network itself doubts that this is a face
+    BACKGROUND_FACE = "background_face"  # of a poster or a passer-by, far behind the largest face
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,11 @@ class FaceObservation:
         Shape (128,) for the default pack; None when it was not asked for.
     attack_log10_lr
         Bona fide against attack; None when no attack detector ran.
+    mesh_score
+        The mesh network's own probability that it sees a face, 0 to 1.
+    measures
+        What ``quality`` was judged by, to be judged again under stricter rules; None where
+        nobody kept it.
     """
 
     box_px: Box
@@ -91,6 +100,8 @@ class FaceObservation:
     quality: tuple[QualityReason, ...]
     embedding: Float32Array | None = field(default=None, repr=False)
     attack_log10_lr: float | None = None
+    mesh_score: float = 1.0
+    measures: FaceMeasures | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

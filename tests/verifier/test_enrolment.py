@@ -1,10 +1,14 @@
 """What may be enrolled from, and what confirms it."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import ALONE, BLURRED, NOBODY, TWO
+from tests.fakes import ALONE, BLURRED, NOBODY, TWO, face
+from tests.generated_images import face_mesh
 from verifier.comparison import ComparisonOutcome, ComparisonResult
 from verifier.enrolment import (
     MIN_LIVE_FRAMES,
@@ -16,8 +20,12 @@ from verifier.enrolment import (
     picture_refusal,
     replacement_refusal,
 )
+from verifier.face_features import FeatureMeasures
+from verifier.face_light import LightMeasures
 from verifier.observation import FrameObservation, QualityReason
 from verifier.prompt import Judgement
+from verifier.quality_measures import FaceMeasures
+from verifier.quality_texts import REASON_TEXT
 
 MATCH, NO_MATCH, UNSURE = (
     ComparisonOutcome.MATCH,
@@ -60,6 +68,57 @@ def test_a_poor_picture_says_what_to_mend() -> None:
     assert picture_refusal(BLURRED, picture="live") == Refusal(
         code=RefusalCode.POOR_QUALITY, picture="live", quality=(QualityReason.BLURRED,)
     )
+
+
+def measured(*, brightness: float = 0.5, behind: float = 0.0) -> FrameObservation:
+    """Return what was seen of a good face as bright as this, and of one so much smaller behind."""
+    features = FeatureMeasures(
+        eye_relief=0.25, eye_detail=0.15, mouth_relief=0.15, mouth_detail=0.1
+    )
+    measures = FaceMeasures(
+        sharpness=60.0,
+        least_sharpness=15.0,
+        grain=0.002,
+        brightness=brightness,
+        contrast=0.1,
+        shading=0.1,
+        light=LightMeasures(underexposed=0.0, overexposed=0.0, evenness=0.9),
+        features=features,
+    )
+    mesh = face_mesh() + np.float32(128)
+    foremost = replace(face(), mesh_px=mesh, measures=measures)
+    box = foremost.box_px
+    small = replace(foremost, box_px=replace(box, w=box.w * behind, h=box.h * behind))
+    faces = (foremost, small) if behind else (foremost,)
+    return FrameObservation(width_px=256, height_px=256, faces=faces)
+
+
+def test_the_reference_is_held_to_stricter_rules_than_live_frames() -> None:
+    dim = measured(brightness=0.12)
+    assert picture_refusal(measured(), picture="reference") is None
+    assert picture_refusal(dim, picture="live") is None
+    refused = picture_refusal(dim, picture="reference")
+    assert refused is not None
+    assert (refused.code, refused.quality) == (
+        RefusalCode.POOR_QUALITY,
+        (QualityReason.TOO_DARK,),
+    )
+    assert [REASON_TEXT[reason][0] for reason in refused.quality] == [
+        "光线太暗，请面向窗户或打开灯"
+    ]
+
+
+@pytest.mark.parametrize("picture", ["reference", "live"])
+def test_a_poster_behind_is_a_matter_of_quality_and_a_neighbour_is_not(picture: str) -> None:
+    poster, neighbour = measured(behind=0.4), measured(behind=0.8)
+    assert picture_refusal(poster, picture=picture) == Refusal(
+        code=RefusalCode.POOR_QUALITY,
+        picture=picture,
+        quality=(QualityReason.BACKGROUND_FACE,),
+    )
+    refused = picture_refusal(neighbour, picture=picture)
+    assert refused is not None
+    assert refused.code is RefusalCode.MULTIPLE_FACES
 
 
 @pytest.mark.parametrize(

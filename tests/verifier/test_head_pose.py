@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.image_decoder import decode_image
 from models.installation import open_pack
-from models.observer import FaceObserver
+from models.observer import open_observer
 from tests.generated_images import face_mesh, mirrored_mesh
 from verifier.arrays import Float32Array, FloatArray
 from verifier.head_pose import eye_openness, face_width_px, head_pose, mouth_openness
@@ -144,7 +144,7 @@ def test_a_mesh_without_extent_has_no_pose_and_no_openings() -> None:
 @pytest.fixture(scope="module")
 def expressions(models_cache: Path, shared_data: Path) -> list[FaceObservation]:
     """Eight studio pictures of one woman, in the order of their numbers."""
-    observer = FaceObserver(open_pack("default", models_cache))
+    observer = open_observer(open_pack("default", models_cache))
     files = sorted((shared_data / "faces" / "expressions").glob("*.jpg"))
     pictures = [decode_image(file.read_bytes()).pixels for file in files]
     return [observer.observe(pixels, embed=False).faces[0] for pixels in pictures]

@@ -1,35 +1,52 @@
 """Quality of a face: numbers that mean the same from every camera, reasons a learner can act on."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.image_decoder import decode_image
 from models.installation import open_pack
-from models.observer import FaceObserver
+from models.observer import open_observer
 from tests.generated_images import face_mesh, picture
+from tests.portrait_pictures import frames_of
 from verifier.arrays import Float32Array, Pixels
 from verifier.face_features import NO_FEATURES, FeatureMeasures
-from verifier.head_pose import face_width_px
-from verifier.observation import FaceObservation, HeadPose, QualityReason
+from verifier.face_light import LightMeasures
+from verifier.head_pose import eye_distance_px, face_width_px
+from verifier.observation import Box, FaceObservation, FrameObservation, HeadPose, QualityReason
 from verifier.quality import (
+    DEFAULT_RULES,
+    ENROLMENT_RULES,
     NOTHING_MEASURED,
     REASON_TEXT,
     STANDARD_FACE_WIDTH_PX,
     FaceMeasures,
     QualityRules,
     assess,
+    assess_observed,
+    mark_background,
     measure_face,
+    stands_behind,
 )
 
 FRONTAL = HeadPose(yaw_deg=0, pitch_deg=0, roll_deg=0)
 SEEN = FeatureMeasures(eye_relief=0.25, eye_detail=0.15, mouth_relief=0.15, mouth_detail=0.1)
+EVEN = LightMeasures(underexposed=0.0, overexposed=0.0, evenness=0.9)
 GOOD = FaceMeasures(
-    sharpness=60.0, brightness=0.5, contrast=0.14, least_sharpness=15.0, features=SEEN
+    sharpness=60.0,
+    least_sharpness=15.0,
+    grain=0.003,
+    brightness=0.5,
+    contrast=0.14,
+    shading=0.13,
+    light=EVEN,
+    features=SEEN,
 )
 
 
@@ -147,6 +164,31 @@ def test_least_sharpness_of_known_waves() -> None:
     assert measured == pytest.approx(expected / 2, rel=0.1)
 
 
+@pytest.mark.parametrize("deviation", [2.0, 8.0, 25.0])
+def test_grain_is_the_deviation_of_the_noise(deviation: float) -> None:
+    """At the standard width and larger, where four pixels are averaged into one."""
+    noise = np.random.default_rng(2).normal(128, deviation, (256, 256))
+    grey = np.repeat(np.clip(noise, 0, 255)[..., None], 3, axis=2).astype(np.uint8)
+    assert 255 * measure_face(grey, placed()).grain == pytest.approx(deviation, rel=0.1)
+    wide = placed(2 * STANDARD_FACE_WIDTH_PX)
+    assert 255 * measure_face(grey, wide).grain == pytest.approx(deviation / 2, rel=0.2)
+
+
+def test_slopes_and_shadows_are_not_grain() -> None:
+    slope = np.broadcast_to(np.linspace(20, 230, 256)[None, :, None], (256, 256, 3))
+    assert measure_face(slope.astype(np.uint8), placed()).grain < 0.5 / 255
+
+
+def test_light_from_one_side_is_contrast_and_no_shading() -> None:
+    pixels = np.full((256, 256, 3), 180, np.uint8)
+    pixels[:, :128] = 60
+    measures = measure_face(pixels, placed())
+    assert measures.contrast == pytest.approx(60 / 255, rel=0.05)
+    assert measures.shading < 0.25 * measures.contrast  # one column lies on the other side
+    level = np.transpose(pixels, (1, 0, 2))
+    assert measure_face(np.ascontiguousarray(level), placed()).shading > 0.2
+
+
 def middles(mesh: Float32Array) -> list[tuple[int, int]]:
     """Return where the right eye, the left eye and the mouth lie."""
     pairs = ((33, 133), (263, 362), (61, 291))
@@ -232,16 +274,25 @@ def test_a_good_face_has_no_reason() -> None:
     assert reasons() == ()
 
 
-DIM = replace(GOOD, sharpness=4.0, brightness=0.09, contrast=0.03, least_sharpness=1.0)
+DIM = replace(
+    GOOD, sharpness=4.0, brightness=0.09, contrast=0.03, shading=0.03, least_sharpness=1.0
+)
 GLARE = replace(GOOD, brightness=0.95, contrast=0.1)
-VEILED = replace(GOOD, brightness=0.7, contrast=0.03)
+SHADOWS = replace(GOOD, light=replace(EVEN, underexposed=0.8))
+BURNT_OUT = replace(GOOD, light=replace(EVEN, overexposed=0.45))
+ONE_SIDED = replace(GOOD, light=replace(EVEN, evenness=0.3))
+VEILED = replace(GOOD, brightness=0.7, contrast=0.03, shading=0.03)
 SOFT = replace(GOOD, sharpness=5.0)
 DRAGGED = replace(GOOD, least_sharpness=1.0)
+GRAINY = replace(GOOD, grain=0.04)
 
 
 def test_each_reason_has_its_cause() -> None:
     assert reasons(DIM) == (QualityReason.TOO_DARK,)
-    assert reasons(GLARE) == (QualityReason.TOO_BRIGHT,)
+    assert reasons(SHADOWS) == (QualityReason.TOO_DARK,)
+    assert reasons(GLARE) == reasons(BURNT_OUT) == (QualityReason.TOO_BRIGHT,)
+    assert reasons(ONE_SIDED) == (QualityReason.UNEVEN_LIGHT,)
+    assert reasons(GRAINY) == (QualityReason.NOISY,)
     assert reasons(VEILED) == (QualityReason.LOW_CONTRAST,)
     assert reasons(SOFT) == (QualityReason.BLURRED,)
     assert reasons(DRAGGED) == (QualityReason.BLURRED,)
@@ -265,7 +316,8 @@ def test_each_feature_that_cannot_be_seen_is_a_cover(feature: str) -> None:
 def test_a_veil_that_flattens_everything_is_no_cover() -> None:
     """A third of the contrast of an ordinary face, and a third of its relief."""
     flat = FeatureMeasures(eye_relief=0.05, eye_detail=0.03, mouth_relief=0.03, mouth_detail=0.03)
-    assert reasons(replace(GOOD, contrast=0.035, sharpness=6.0, features=flat)) == ()
+    veil = replace(GOOD, contrast=0.035, shading=0.035, sharpness=6.0, features=flat)
+    assert reasons(veil) == ()
     assert reasons(replace(GOOD, features=flat)) == (QualityReason.FACE_COVERED,)
 
 
@@ -292,8 +344,85 @@ def test_dim_light_alone_is_not_called_blur_or_veil() -> None:
             least_sharpness=GOOD.least_sharpness * light**2,
             brightness=GOOD.brightness * light,
             contrast=GOOD.contrast * light,
+            shading=GOOD.shading * light,
+            grain=GOOD.grain * light,
         )
         assert reasons(measures) == ()
+
+
+def test_light_from_one_side_is_not_called_blur() -> None:
+    """It adds contrast between the sides, and takes no detail away."""
+    assert reasons(replace(GOOD, contrast=0.5)) == ()
+    assert reasons(replace(GOOD, shading=0.5)) == (QualityReason.BLURRED,)
+
+
+def test_eyes_too_close_are_a_face_too_small() -> None:
+    narrow = QualityRules(min_eye_distance_px=100.0)
+    assert reasons(rules=narrow) == (QualityReason.FACE_TOO_SMALL,)
+    # Seen from the side the same eyes stand further apart than they look.
+    turned = replace(FRONTAL, yaw_deg=44.0)
+    barely = QualityRules(min_eye_distance_px=eye_distance_px(placed(), FRONTAL) * 1.1)
+    assert reasons(rules=barely) == (QualityReason.FACE_TOO_SMALL,)
+    assert reasons(rules=barely, pose=turned) == ()
+
+
+def test_grain_in_a_dim_picture_is_want_of_light() -> None:
+    """Whoever is told of grain cannot mend it; whoever is told to switch on a light can."""
+    assert reasons(replace(GRAINY, brightness=0.2)) == (QualityReason.TOO_DARK,)
+    assert reasons(replace(GOOD, brightness=0.2)) == ()
+
+
+def test_a_turned_head_shades_one_cheek_itself() -> None:
+    shaded = replace(GOOD, light=replace(EVEN, evenness=0.32))
+    assert reasons(shaded) == (QualityReason.UNEVEN_LIGHT,)
+    for yaw_deg in (-38.0, 38.0):
+        assert reasons(shaded, pose=replace(FRONTAL, yaw_deg=yaw_deg)) == ()
+
+
+def test_light_on_a_cheek_that_cannot_be_seen_is_no_reason() -> None:
+    assert reasons(replace(GOOD, light=replace(EVEN, evenness=None))) == ()
+
+
+@pytest.mark.parametrize("spoilt", [DIM, GLARE, SHADOWS, BURNT_OUT])
+def test_where_light_hides_the_face_nobody_is_told_to_take_off_a_mask(spoilt: FaceMeasures) -> None:
+    hidden = replace(spoilt, features=NO_FEATURES)
+    assert reasons(hidden) == reasons(spoilt)
+
+
+def around(limit: str, spread: float = 2.0) -> st.SearchStrategy[float]:
+    """Return values on both sides of a limit, in a lesson and for enrolment."""
+    low, high = sorted(getattr(rules, limit) for rules in (DEFAULT_RULES, ENROLMENT_RULES))
+    return st.floats(low / spread, min(1.0, high * spread))
+
+
+@given(
+    st.builds(
+        lambda brightness, grain, underexposed, overexposed, evenness: replace(
+            GOOD,
+            brightness=brightness,
+            grain=grain * GOOD.shading,
+            light=LightMeasures(
+                underexposed=underexposed, overexposed=overexposed, evenness=evenness
+            ),
+        ),
+        st.floats(0.05, 0.95),
+        around("max_relative_grain"),
+        around("max_underexposed"),
+        around("max_overexposed"),
+        around("min_evenness"),
+    ),
+    st.floats(-60, 60),
+)
+def test_what_does_for_enrolment_does_for_a_lesson(measures: FaceMeasures, yaw_deg: float) -> None:
+    pose = replace(FRONTAL, yaw_deg=yaw_deg)
+    if not reasons(measures, pose=pose, rules=ENROLMENT_RULES):
+        assert not reasons(measures, pose=pose, rules=DEFAULT_RULES)
+
+
+def test_every_limit_for_enrolment_is_as_strict_or_stricter() -> None:
+    for limit in fields(QualityRules):
+        lesson, enrolment = (getattr(r, limit.name) for r in (DEFAULT_RULES, ENROLMENT_RULES))
+        assert enrolment <= lesson if limit.name.startswith("max") else enrolment >= lesson
 
 
 def test_rules_are_the_callers() -> None:
@@ -309,6 +438,87 @@ def test_every_reason_has_coaching_in_both_languages_and_no_number() -> None:
         assert not re.search(r"\d", chinese + english)
 
 
+# --- several faces, other rules -----------------------------------------------------------
+
+
+def seen(
+    width_px: float = 100.0,
+    *,
+    measures: FaceMeasures | None = GOOD,
+    mesh: Float32Array | None = None,
+    quality: tuple[QualityReason, ...] = (),
+) -> FaceObservation:
+    """Return an observed face as wide as this; its mesh is that of an ordinary one."""
+    return FaceObservation(
+        box_px=Box(x=0.0, y=0.0, w=width_px, h=width_px),
+        detection_score=0.99,
+        points_px=np.zeros((5, 2), np.float32),
+        mesh_px=placed() if mesh is None else mesh,
+        pose=FRONTAL,
+        eye_openness=(0.3, 0.3),
+        mouth_openness=0.05,
+        sharpness=60.0,
+        brightness=0.5,
+        quality=quality,
+        measures=measures,
+    )
+
+
+def under(face: FaceObservation, rules: QualityRules) -> tuple[QualityReason, ...]:
+    frame = FrameObservation(width_px=256, height_px=256, faces=(face,))
+    return assess_observed(face, frame, rules)
+
+
+def test_an_observed_face_is_judged_again_without_its_pixels() -> None:
+    dim = replace(GOOD, brightness=0.12)
+    assert under(seen(measures=dim), DEFAULT_RULES) == ()
+    assert under(seen(measures=dim), ENROLMENT_RULES) == (QualityReason.TOO_DARK,)
+    # 60 px wide and wholly inside; 128 px wide and beyond one edge of the picture.
+    assert under(seen(mesh=placed(60)), ENROLMENT_RULES) == (QualityReason.FACE_TOO_SMALL,)
+    for axis in (0, 1):
+        moved = placed()
+        moved[:, axis] += 80
+        assert under(seen(mesh=moved), ENROLMENT_RULES) == (QualityReason.FACE_CUT_OFF,)
+    doubtful = replace(seen(), mesh_score=0.5)
+    assert under(doubtful, DEFAULT_RULES) == (QualityReason.UNCERTAIN_FACE,)
+
+
+def test_where_measures_were_not_kept_the_observers_word_stands() -> None:
+    unknown = seen(measures=None, quality=(QualityReason.BLURRED,))
+    assert under(unknown, ENROLMENT_RULES) == (QualityReason.BLURRED,)
+
+
+def test_a_face_half_as_wide_stands_behind() -> None:
+    assert stands_behind(seen(50.0), seen(100.0))
+    assert not stands_behind(seen(51.0), seen(100.0))
+    assert mark_background([]) == ()
+    marked = mark_background([seen(100.0), seen(80.0), seen(30.0, quality=(BLUR,))])
+    assert [face.quality for face in marked] == [(), (), (BLUR, QualityReason.BACKGROUND_FACE)]
+
+
+BLUR = QualityReason.BLURRED
+
+
+@given(st.lists(st.floats(1, 1000), min_size=1, max_size=6))
+def test_the_foremost_face_never_stands_behind(widths: list[float]) -> None:
+    faces = mark_background([seen(width) for width in sorted(widths, reverse=True)])
+    marks = [QualityReason.BACKGROUND_FACE in face.quality for face in faces]
+    assert not marks[0]
+    assert marks == sorted(marks)
+
+
+def test_eye_distance_is_that_of_a_head_that_faces_the_camera() -> None:
+    mesh = placed()
+    frontal = eye_distance_px(mesh, FRONTAL)
+    right, left, _ = middles(mesh)
+    assert frontal == pytest.approx(left[0] - right[0], abs=1.5)
+    for yaw_deg in (-40.0, 40.0):
+        turned = mesh.copy()
+        turned[:, 0] *= np.cos(np.radians(yaw_deg))
+        pose = replace(FRONTAL, yaw_deg=yaw_deg)
+        assert eye_distance_px(turned, pose) == pytest.approx(frontal, rel=1e-4)
+
+
 # --- real faces ---------------------------------------------------------------------------
 
 
@@ -319,7 +529,7 @@ def test_ordinary_photographs_are_good_enough(models_cache: Path, shared_data: P
 
     One of them is an actor in his part, behind black glasses.
     """
-    observer = FaceObserver(open_pack("default", models_cache))
+    observer = open_observer(open_pack("default", models_cache))
     files = sorted((shared_data / "faces" / "lfw5").glob("*/*.jpg"))
     assert len(files) == 50
     refused = {}
@@ -335,7 +545,7 @@ def test_ordinary_photographs_are_good_enough(models_cache: Path, shared_data: P
 def test_the_demos_portraits_are_good_and_lose_it_when_spoiled(
     models_cache: Path, demo_faces: dict[str, Path]
 ) -> None:
-    observer = FaceObserver(open_pack("default", models_cache))
+    observer = open_observer(open_pack("default", models_cache))
     for file in demo_faces.values():
         pixels = decode_image(file.read_bytes()).pixels
         face = observer.observe(pixels, embed=False).faces[0]
@@ -347,6 +557,28 @@ def test_the_demos_portraits_are_good_and_lose_it_when_spoiled(
         shake = np.full((1, round(0.15 * face_width_px(face.mesh_px))), 1.0)
         dragged = np.asarray(cv2.filter2D(pixels, -1, shake / shake.size), np.uint8)
         assert QualityReason.BLURRED in judged(face, dragged)
+        glare = np.clip(pixels * 3.0, 0, 255).astype(np.uint8)
+        assert QualityReason.TOO_BRIGHT in judged(face, glare)
+        across = (np.arange(pixels.shape[1]) - face.points_px[2, 0]) / face.box_px.w
+        shadow = 0.08 + 0.92 / (1 + np.exp(-8 * across))
+        one_sided = (pixels * shadow[None, :, None]).astype(np.uint8)
+        assert judged(face, one_sided) == (QualityReason.UNEVEN_LIGHT,)
+
+
+@pytest.mark.models
+@pytest.mark.demo_faces
+def test_a_webcams_frame_serves_until_light_and_sensor_fail(
+    models_cache: Path, demo_faces: dict[str, Path]
+) -> None:
+    observer = open_observer(open_pack("default", models_cache))
+    for name in demo_faces:
+        pixels = decode_image(frames_of(demo_faces, name, count=1)[0]).pixels
+        frame = observer.observe(pixels, embed=False)
+        face = frame.faces[0]
+        assert face.quality == assess_observed(face, frame, ENROLMENT_RULES) == ()
+        noise = np.random.default_rng(3).normal(0, 20, pixels.shape)
+        night = np.clip(pixels * 0.3 + noise, 0, 255).astype(np.uint8)
+        assert judged(face, night) == (QualityReason.TOO_DARK,)
 
 
 @pytest.mark.models
@@ -356,7 +588,7 @@ def test_the_demos_portraits_covered(models_cache: Path, demo_faces: dict[str, P
 
     One pair of glasses is missed: the mesh puts the eyes on its upper rim.
     """
-    observer = FaceObserver(open_pack("default", models_cache))
+    observer = open_observer(open_pack("default", models_cache))
     eyes, mouth = (70, 300, 105, 334, 118, 347, 33, 263), (197, 50, 280, 132, 361, 172, 397, 152)
     found = []
     for file in demo_faces.values():
@@ -372,4 +604,7 @@ def test_the_demos_portraits_covered(models_cache: Path, demo_faces: dict[str, P
 
 def judged(face: FaceObservation, pixels: Pixels) -> tuple[QualityReason, ...]:
     """Return the reasons of the same face on other pixels."""
-    return reasons(measure_face(pixels, face.mesh_px))
+    height, width = pixels.shape[:2]
+    spoilt = replace(face, measures=measure_face(pixels, face.mesh_px))
+    frame = FrameObservation(width_px=width, height_px=height, faces=(spoilt,))
+    return assess_observed(spoilt, frame, DEFAULT_RULES)
