@@ -1,109 +1,155 @@
-"""What covers, blur and bad light do to comparisons: questions, or false answers.
+"""Whether spoilt pictures cost this pipeline more than the stock steps.
 
-``python -m benchmarks.degraded_pairs --folder PERSON/PHOTOGRAPH``: every photograph with one face
-is degraded and compared with the other photographs, as `zhenxue compare` would. Counts of match,
-inconclusive by score, inconclusive by quality, and no_match; covers are drawn, so these figures
-say what is noticed and not how often learners are covered.
+``python -m benchmarks.degraded_pairs --folder PERSON/PHOTOGRAPH``: every photograph is spoilt in
+one way and compared with every other, clear photograph, by both pipelines on the same pixels in
+one run, the largest face of each. Beside the error rates of the scores stands what `compare` would
+say, quality looked at: match / inconclusive / no match.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import cv2
-import numpy as np
 from platformdirs import user_cache_path
 
+from benchmarks.degradations import Degrade, blurred, jpeg, noise, scaled, side_light, turned
+from benchmarks.lfw_pairs import (
+    Pairs,
+    crossed_pairs,
+    eer_difference,
+    photographs_of,
+    separation,
+)
 from benchmarks.publication import publish
-from models.image_decoder import decode_image, encode_frame
+from benchmarks.stock_steps import StockSteps, stock_weights
+from models.image_decoder import decode_image
 from models.installation import install
 from models.observer import FaceObserver, open_observer
 from models.packs import find_pack
-from pipelines.check import FrameChecker
-from verifier.arrays import Pixels
-from verifier.comparison import DEFAULT_CALIBRATION, compare
-from verifier.observation import Box, FaceObservation
+from verifier.arrays import Float32Array, Pixels
+from verifier.calibration import DEFAULT_CALIBRATION
+from verifier.comparison import DEFAULT_RULES, ComparisonOutcome
+from verifier.errors import InputError
+from verifier.observation import FaceObservation
 
-Degrade: TypeAlias = Callable[[Pixels, Box], Pixels]
-
-OUTCOMES: Final = ("match", "inconclusive", "quality", "no_match")
-FILL: Final = (30, 30, 30)
-
-
-def _cover(left: float, top: float, right: float, bottom: float) -> Degrade:
-    """Cover a part of the face box, in shares of its width and height."""
-
-    def covered(pixels: Pixels, box: Box) -> Pixels:
-        painted = pixels.copy()
-        x0, x1 = (round(box.x + share * box.w) for share in (left, right))
-        y0, y1 = (round(box.y + share * box.h) for share in (top, bottom))
-        painted[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = FILL
-        return painted
-
-    return covered
-
-
-def _motion(length_px: int) -> Degrade:
-    kernel = np.full((1, length_px), 1 / length_px, np.float32)
-    return lambda pixels, _: np.asarray(cv2.filter2D(pixels, -1, kernel), np.uint8)
-
-
-def _light(factor: float) -> Degrade:
-    return lambda pixels, _: np.clip(pixels * factor, 0, 255).astype(np.uint8)
-
-
-def _jpeg(quality: int) -> Degrade:
-    return lambda pixels, _: decode_image(encode_frame(pixels, quality=quality)).pixels
-
+TARGET_FMR: Final = 0.01
 
 DEGRADATIONS: Final[Mapping[str, Degrade]] = {
-    "clean": lambda pixels, _: pixels,
-    "eye band covered": _cover(-0.1, 0.15, 1.1, 0.45),
-    "half face covered": _cover(-0.1, -0.1, 0.5, 1.1),
-    "mouth and chin covered": _cover(-0.1, 0.6, 1.1, 1.2),
-    "motion blur 7 px": _motion(7),
-    "motion blur 13 px": _motion(13),
-    "light / 4": _light(0.25),
-    "light x 3": _light(3.0),
-    "JPEG quality 5": _jpeg(5),
+    "clear": lambda pixels, _: pixels,
+    "turned 20": turned(20.0),
+    "turned -30": turned(-30.0),
+    "light x 0.35, noise 12": noise(0.35, 12.0),
+    "blur 2.3 %": blurred(0.023),  # sigma 2.5 px on a face of 110
+    "a third of the size": scaled(1 / 3),
+    "JPEG quality 12": jpeg(12),
+    "side light 1 : 5": side_light(0.2),
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What both pipelines make of one picture; vectors are None where no face was found."""
+
+    face: FaceObservation | None
+    stock: Float32Array | None
+
+    @property
+    def vector(self) -> Float32Array | None:
+        """The vector of this pipeline."""
+        return None if self.face is None else self.face.embedding
+
+
 def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
-    """Count the outcomes of every degradation over the pairs of ``folder``."""
+    """Measure every degradation and return the figures."""
+    paths = photographs_of(folder)
+    people = [path.parent.name for path in paths]
     observer = open_observer(install(find_pack("default"), cache_dir))
-    checker = FrameChecker(observer=observer)
-    pictures = _pictures(folder, observer)
-    report: dict[str, Any] = {"photographs": len(pictures), "contract": observer.contract_id}
+    stock = StockSteps(stock_weights(cache_dir))
+    pictures = [decode_image(path.read_bytes()).pixels for path in paths]
+    clear = [_see(pixels, observer, stock) for pixels in pictures]
+    rows = {}
     for name, degrade in DEGRADATIONS.items():
-        mated, non_mated, no_face = Counter[str](), Counter[str](), 0
-        for probe_at, (person, pixels, face) in enumerate(pictures):
-            seen = observer.observe(degrade(pixels, face.box_px)).faces
-            if len(seen) != 1:
-                no_face += 1
-                continue
-            for at, (other, _, reference) in enumerate(pictures):
-                if at != probe_at:
-                    outcome = _outcome(checker, reference, seen[0])
-                    (mated if person == other else non_mated)[outcome] += 1
-        report[name] = {"mated": mated, "non_mated": non_mated, "no_face": no_face}
-    return report
+        spoilt = map(partial(_spoilt, degrade), pictures, clear)
+        rows[name] = _row([_see(pixels, observer, stock) for pixels in spoilt], clear, people)
+    return {
+        "folder": folder.name,
+        "people": len(set(people)),
+        "photographs": len(paths),
+        "contract": observer.contract_id,
+        "rows": rows,
+    }
+
+
+def _spoilt(degrade: Degrade, pixels: Pixels, seen: Seen) -> Pixels:
+    if seen.face is None:
+        raise InputError("a photograph without a face; spoiling follows the face")
+    return degrade(pixels, seen.face)
+
+
+def _see(pixels: Pixels, observer: FaceObserver, stock: StockSteps) -> Seen:
+    faces = observer.observe(pixels).faces
+    return Seen(face=faces[0] if faces else None, stock=stock.embed_largest(pixels))
+
+
+def _row(probes: Sequence[Seen], clear: Sequence[Seen], people: Sequence[str]) -> dict[str, Any]:
+    vectors = [seen.vector for seen in probes], [seen.stock for seen in probes]
+    ours = crossed_pairs(vectors[0], [seen.vector for seen in clear], people)
+    stock = crossed_pairs(vectors[1], [seen.stock for seen in clear], people)
+    return {
+        "zhenxue": separation("zhenxue", ours, vectors[0]).to_json() | _fnmr(ours),
+        "stock": separation("stock", stock, vectors[1]).to_json() | _fnmr(stock),
+        "eer_difference_95": list(eer_difference(ours, stock, people)),
+        "outcomes": _outcomes(ours, probes, clear),
+    }
+
+
+def _fnmr(pairs: Pairs) -> dict[str, float]:
+    points = pairs.trials.operating_points()
+    return {"fnmr_at_fmr_0.01": float(points.fnmr[points.within_fmr(TARGET_FMR)])}
+
+
+def _outcomes(
+    pairs: Pairs, probes: Sequence[Seen], clear: Sequence[Seen]
+) -> dict[str, dict[str, int]]:
+    """Count what `compare` says; an unfit face decides nothing."""
+    counts = {"mated": Counter[str](), "non_mated": Counter[str]()}
+    for i, j, score, mated in zip(pairs.first, pairs.second, pairs.score, pairs.mated, strict=True):
+        faces = probes[i].face, clear[j].face
+        unfit = any(face is None or face.quality for face in faces)
+        outcome = DEFAULT_RULES.outcome(DEFAULT_CALIBRATION.log10_lr(float(score)))
+        said = ComparisonOutcome.INCONCLUSIVE if unfit else outcome
+        counts["mated" if mated else "non_mated"][said.value] += 1
+    return {kind: dict(found) for kind, found in counts.items()}
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Return the counts as text."""
-    head = f"{report['photographs']} photographs with one face; {' / '.join(OUTCOMES)}"
-    lines = [head, f"{'probe':>24}  {'mated':>22}  {'non-mated':>24}  no one face"]
-    for name in DEGRADATIONS:
-        row = report[name]
-        mated, other = (
-            " / ".join(str(row[kind][outcome]) for outcome in OUTCOMES)
-            for kind in ("mated", "non_mated")
+    """Return the figures as text: this pipeline / the stock steps."""
+    lines = [
+        f"{report['people']} people, {report['photographs']} photographs; zhenxue / stock",
+        f"{'probe':22}  {'no face':>7}  {'EER %':>11}  {'FNMR % at FMR 1 %':>17}"
+        f"  {'EER difference':>16}  {'mated':>14}  {'non-mated':>14}",
+    ]
+    for name, row in report["rows"].items():
+        ours, stock = row["zhenxue"], row["stock"]
+        low, high = (100 * edge for edge in row["eer_difference_95"])
+        eers = f"{100 * ours['eer']:.2f} / {100 * stock['eer']:.2f}"
+        misses = " / ".join(f"{100 * each['fnmr_at_fmr_0.01']:.1f}" for each in (ours, stock))
+        missed = f"{ours['failed_to_acquire']} / {stock['failed_to_acquire']}"
+        mated, non_mated = (_told(row["outcomes"][kind]) for kind in ("mated", "non_mated"))
+        lines.append(
+            f"{name:22}  {missed:>7}  {eers:>11}  {misses:>17}"
+            f"  {f'{low:+.2f} to {high:+.2f}':>16}  {mated:>14}  {non_mated:>14}"
         )
-        lines.append(f"{name:>24}  {mated:>22}  {other:>24}  {row['no_face']}")
     return "\n".join(lines)
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    order = (ComparisonOutcome.MATCH, ComparisonOutcome.INCONCLUSIVE, ComparisonOutcome.NO_MATCH)
+    return " / ".join(str(counts.get(outcome.value, 0)) for outcome in order)
 
 
 def main() -> None:
@@ -115,22 +161,6 @@ def main() -> None:
     arguments = parser.parse_args()
     report = run(arguments.folder, arguments.cache_dir)
     publish(report, table(report), arguments.json)
-
-
-def _pictures(folder: Path, observer: FaceObserver) -> list[tuple[str, Pixels, FaceObservation]]:
-    found = []
-    for path in sorted(folder.glob("*/*.jpg")):
-        pixels = decode_image(path.read_bytes()).pixels
-        faces = observer.observe(pixels).faces
-        if len(faces) == 1:
-            found.append((path.parent.name, pixels, faces[0]))
-    return found
-
-
-def _outcome(checker: FrameChecker, reference: FaceObservation, probe: FaceObservation) -> str:
-    enrolled, shown = (checker.template(face) for face in (reference, probe))
-    result = compare(enrolled, shown, DEFAULT_CALIBRATION)
-    return "quality" if reference.quality or probe.quality else result.outcome.value
 
 
 if __name__ == "__main__":

@@ -21,16 +21,19 @@ from models.image_decoder import decode_image
 from models.installation import install
 from models.observer import open_observer
 from models.packs import find_pack
+from pipelines.face_pairs import comparison_scores
 from verifier.arrays import Float32Array, FloatArray
-from verifier.comparison import DEFAULT_CALIBRATION, ComparisonOutcome, Template, compare
+from verifier.calibration import DEFAULT_CALIBRATION, Metric
+from verifier.comparison import ComparisonOutcome, Template, compare
+from verifier.error_rates import Flags, RankedTrials, rank_trials
 from verifier.errors import InputError
+from verifier.subject_bootstrap import draw_subjects, tail_share, trial_weights
 
 TOLERANCE: Final = 0.6  # the distance `face_recognition` made customary
 PICTURES: Final = (".jpg", ".jpeg", ".png")
 BOOTSTRAP_ROUNDS: Final = 2000
 
 Vectors: TypeAlias = Sequence[Float32Array | None]
-Flags: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +41,14 @@ class Pairs:
     """All completed comparisons of one pipeline.
 
     ``first`` and ``second`` index the photographs; ``mated`` says whether a pair shows one
-    person; all have shape (n,).
+    person; ``trials`` has the scores, 1 - distance, in order. All have shape (n,).
     """
 
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    distance: FloatArray
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    score: FloatArray
     mated: Flags
+    trials: RankedTrials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,75 +72,86 @@ class Separation:
 
 def all_pairs(vectors: Vectors, people: Sequence[str]) -> Pairs:
     """Compare every photograph with every other; those without a face complete no comparison."""
-    seen = np.array([index for index, vector in enumerate(vectors) if vector is not None])
+    seen = np.array([index for index, vector in enumerate(vectors) if vector is not None], np.int32)
     low, high = np.triu_indices(len(seen), k=1)
-    first, second = seen[low], seen[high]
-    stacked = np.array([vector for vector in vectors if vector is not None], dtype=np.float64)
+    stacked = np.array([vector for vector in vectors if vector is not None], np.float32)
+    score = comparison_scores(stacked[low], stacked[high], Metric.L2)
     names = np.array(people)
+    first, second = seen[low], seen[high]
+    mated = names[first] == names[second]
     return Pairs(
-        first=first,
-        second=second,
-        distance=np.linalg.norm(stacked[low] - stacked[high], axis=1),
-        mated=names[first] == names[second],
+        first=first, second=second, score=score, mated=mated, trials=rank_trials(score, mated)
     )
 
 
-def equal_error_rate(pairs: Pairs, weight: FloatArray | None = None) -> float:
-    """Return the rate at which false matches and false non-matches are equally frequent.
-
-    Interpolated between the two neighbouring thresholds. ``weight``, shape (n,), counts each
-    pair so often.
-    """
-    order = np.argsort(pairs.distance, kind="stable")
-    counts = (np.ones(len(order)) if weight is None else weight)[order]
-    mated = np.where(pairs.mated[order], counts, 0.0)
-    non_mated = counts - mated
-    fnmr = np.concatenate(([1.0], 1 - np.cumsum(mated) / mated.sum()))
-    fmr = np.concatenate(([0.0], np.cumsum(non_mated) / non_mated.sum()))
-    after = int(np.argmax(fmr >= fnmr))
-    gap_before, gap_after = fnmr[after - 1] - fmr[after - 1], fmr[after] - fnmr[after]
-    share = gap_before / (gap_before + gap_after)
-    return float(fmr[after - 1] + share * (fmr[after] - fmr[after - 1]))
-
-
-def separation(pipeline: str, vectors: Vectors, people: Sequence[str]) -> Separation:
-    """Measure one pipeline."""
-    pairs = all_pairs(vectors, people)
-    mated, non_mated = pairs.distance[pairs.mated], pairs.distance[~pairs.mated]
+def separation(pipeline: str, pairs: Pairs, vectors: Vectors) -> Separation:
+    """Measure one pipeline; ``vectors`` are those of photographs or probes, None for no face."""
+    mated, non_mated = pairs.score[pairs.mated], pairs.score[~pairs.mated]
     spread = np.sqrt((mated.var() + non_mated.var()) / 2)
     return Separation(
         pipeline=pipeline,
-        photographs=len(people),
+        photographs=len(vectors),
         failed_to_acquire=sum(vector is None for vector in vectors),
         mated=len(mated),
         non_mated=len(non_mated),
-        eer=equal_error_rate(pairs),
-        false_non_matches=int((mated > TOLERANCE).sum()),
-        false_matches=int((non_mated <= TOLERANCE).sum()),
-        d_prime=float((non_mated.mean() - mated.mean()) / spread),
+        eer=pairs.trials.operating_points().equal_error_rate(),
+        false_non_matches=int((mated < 1 - TOLERANCE).sum()),
+        false_matches=int((non_mated >= 1 - TOLERANCE).sum()),
+        d_prime=float((mated.mean() - non_mated.mean()) / spread),
+    )
+
+
+def crossed_pairs(probes: Vectors, references: Vectors, people: Sequence[str]) -> Pairs:
+    """Compare every probe with the reference of every other photograph."""
+    first, second = np.array(
+        [
+            (i, j)
+            for i, probe in enumerate(probes)
+            for j, reference in enumerate(references)
+            if i != j and probe is not None and reference is not None
+        ],
+        np.int32,
+    ).T
+    length = next(vector.size for vector in references if vector is not None)
+    left, right = (
+        np.array([np.zeros(length) if v is None else v for v in vectors], np.float32)
+        for vectors in (probes, references)
+    )
+    names = np.array(people)
+    score = comparison_scores(left[first], right[second], Metric.L2)
+    mated = names[first] == names[second]
+    return Pairs(
+        first=first, second=second, score=score, mated=mated, trials=rank_trials(score, mated)
     )
 
 
 def eer_difference(
-    ours: Vectors, stock: Vectors, people: Sequence[str], seed: int = 0
+    ours: Pairs, stock: Pairs, people: Sequence[str], seed: int = 0
 ) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of our EER minus that of the stock steps.
 
     Whole people are drawn with replacement, because pairs of one person are not independent.
-    With few people the interval is itself rough.
+    With few people the interval is itself rough, and wider for it.
     """
+    person = np.unique(np.array(people), return_inverse=True)[1].astype(np.int32)
+    count = int(person.max()) + 1
     generator = np.random.default_rng(seed)
-    names, person = np.unique(np.array(people), return_inverse=True)
-    both = all_pairs(ours, people), all_pairs(stock, people)
     differences: list[float] = []
     while len(differences) < BOOTSTRAP_ROUNDS:
-        drawn = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names))
+        drawn = draw_subjects(count, generator)
         if np.count_nonzero(drawn) < 2:
             continue  # one person alone has no non-mated pair
-        eers = [equal_error_rate(pairs, _weights(pairs, person, drawn)) for pairs in both]
+        eers = [_equal_error_rate(pairs, person, drawn) for pairs in (ours, stock)]
         differences.append(eers[0] - eers[1])
-    low, high = np.percentile(differences, (2.5, 97.5))
+    tail = tail_share(count)
+    low, high = np.quantile(differences, (tail, 1 - tail))
     return float(low), float(high)
+
+
+def _equal_error_rate(pairs: Pairs, person: NDArray[np.int32], drawn: FloatArray) -> float:
+    """Return the EER when person i was drawn ``drawn[i]`` times."""
+    weight = trial_weights(drawn, person[pairs.first], person[pairs.second], pairs.mated)
+    return pairs.trials.operating_points(weight[pairs.trials.order]).equal_error_rate()
 
 
 def outcome_counts(
@@ -157,12 +172,19 @@ def outcome_counts(
     return counts
 
 
+def photographs_of(folder: Path) -> list[Path]:
+    """Return every person/photograph of a folder; ``InputError`` below two people."""
+    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PICTURES)
+    people = {path.parent for path in found}
+    if len(people) < 2:
+        raise InputError(f"{folder.name}: {len(people)} people, at least 2 wanted")
+    return found
+
+
 def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
     """Measure both pipelines on the photographs of ``folder`` and return the figures."""
-    photographs = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PICTURES)
+    photographs = photographs_of(folder)
     people = [path.parent.name for path in photographs]
-    if len(set(people)) < 2:
-        raise InputError(f"{folder.name}: {len(set(people))} people, at least 2 wanted")
     observer = open_observer(install(find_pack("default"), cache_dir))
     stock_steps = StockSteps(stock_weights(cache_dir))
     ours: list[Float32Array | None] = []
@@ -172,15 +194,16 @@ def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
         faces = observer.observe(pixels).faces
         ours.append(faces[0].embedding if faces else None)
         stock.append(stock_steps.embed_largest(pixels))
+    our_pairs, stock_pairs = all_pairs(ours, people), all_pairs(stock, people)
     return {
         "folder": folder.name,
         "people": len(set(people)),
         "contract": observer.contract_id,
         "pipelines": [
-            separation("zhenxue", ours, people).to_json(),
-            separation("stock", stock, people).to_json(),
+            separation("zhenxue", our_pairs, ours).to_json(),
+            separation("stock", stock_pairs, stock).to_json(),
         ],
-        "eer_difference_95": list(eer_difference(ours, stock, people)),
+        "eer_difference_95": list(eer_difference(our_pairs, stock_pairs, people)),
         "outcomes": outcome_counts(ours, people, observer.contract_id),
     }
 
@@ -206,15 +229,6 @@ def table(report: dict[str, Any]) -> str:
     for kind, counts in report["outcomes"].items():
         lines.append(f"{kind}: " + ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))
     return "\n".join(lines)
-
-
-def _weights(pairs: Pairs, person: NDArray[np.intp], drawn: NDArray[np.intp]) -> FloatArray:
-    """Return how often each pair occurs when person i was drawn ``drawn[i]`` times.
-
-    A person drawn twice is not compared with their own copy: those pairs would be neither.
-    """
-    first, second = drawn[person[pairs.first]], drawn[person[pairs.second]]
-    return np.where(pairs.mated, first, first * second).astype(np.float64)
 
 
 def main() -> None:

@@ -9,18 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from models.image_decoder import STILL_LIMITS, DecodedImage, decode_image
-from models.installation import open_pack
 from models.observer import FaceObserver
+from models.packs import find_pack
 from pipelines.check import FrameChecker
+from pipelines.embedded_pictures import clear_face
+from service.chosen_calibration import chosen_calibration
+from service.chosen_models import chosen_observer
 from service.console_output import ExitCode, complain, out, print_json, reports_errors
 from service.settings import read_settings
-from verifier.comparison import (
-    DEFAULT_CALIBRATION,
-    ComparisonOutcome,
-    ComparisonResult,
-    compare,
-)
+from verifier.calibration import AnyCalibration
+from verifier.comparison import ComparisonOutcome, ComparisonResult, compare
 from verifier.errors import UnreadableImageError
+from verifier.face_light import LightMeasures
+from verifier.head_pose import eye_distance_px
 from verifier.observation import FaceObservation, FrameObservation
 from verifier.quality import REASON_TEXT
 
@@ -36,7 +37,7 @@ def inspect(
 
     Exit 0: every picture shows a face. 1: one shows none. 2: one could not be read.
     """
-    observer = _observer()
+    observer = chosen_observer(read_settings(), judge_attacks=True)
     reports = [_inspect_one(observer, path) for path in images]
     if as_json:
         documents = [report.to_json() for report in reports]
@@ -53,14 +54,20 @@ def inspect(
 def compare_pictures(
     reference: Annotated[Path, typer.Argument(help="Picture of the enrolled person.")],
     probe: Annotated[Path, typer.Argument(help="Picture to compare with it.")],
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Contract that `calibrate` wrote; by default the built-in one."),
+    ] = None,
     as_json: Json = False,
 ) -> ExitCode:
     """Compare the faces of two pictures: match, no_match or inconclusive.
 
     Exit 0: match. 1: no match, or inconclusive. 2: a picture could not be read.
     """
-    observer = _observer()
-    result, reasons = _compare(observer, _read(reference), _read(probe))
+    settings = read_settings()
+    observer = chosen_observer(settings)
+    chosen = chosen_calibration(calibration, find_pack(settings.pack))
+    result, reasons = _compare(observer, _read(reference), _read(probe), chosen)
     if as_json:
         print_json({**result.to_json(), "reasons": list(reasons)})
     else:
@@ -120,13 +127,11 @@ def _read(path: Path) -> DecodedImage:
         raise UnreadableImageError(error.code, f"{path}: {error}") from error
 
 
-def _observer() -> FaceObserver:
-    settings = read_settings()
-    return FaceObserver(open_pack(settings.pack, settings.cache_dir), threads=settings.threads)
-
-
 def _compare(
-    observer: FaceObserver, reference: DecodedImage, probe: DecodedImage
+    observer: FaceObserver,
+    reference: DecodedImage,
+    probe: DecodedImage,
+    calibration: AnyCalibration,
 ) -> tuple[ComparisonResult, tuple[str, ...]]:
     """Compare the one face that each picture is of; none, or no clear one, is inconclusive."""
     seen = {
@@ -134,27 +139,18 @@ def _compare(
         "probe": observer.observe(probe.pixels).faces,
     }
     reasons = tuple(reason for name in seen for reason in _reasons(name, seen[name]))
-    if not all(_is_of_one(faces) for faces in seen.values()):
-        return ComparisonResult.not_measured(DEFAULT_CALIBRATION), reasons
-    checker = FrameChecker(observer=observer, calibration=DEFAULT_CALIBRATION)
+    if any(clear_face(faces) is None for faces in seen.values()):
+        return ComparisonResult.not_measured(calibration), reasons
+    checker = FrameChecker(observer=observer)
     enrolled, shown = (checker.template(faces[0]) for faces in seen.values())
-    result = compare(enrolled, shown, checker.calibration)
+    result = compare(enrolled, shown, calibration)
     unfit = any(faces[0].quality for faces in seen.values())
     return result.of_unfit_face() if unfit else result, reasons
 
 
-def _is_of_one(faces: Sequence[FaceObservation]) -> bool:
-    """Whether a picture is clearly of one person: others, if any, stand far behind.
-
-    For photographs only; in a lesson a second face of any size asks again.
-    """
-    widths = [face.box_px.w for face in faces[:2]]
-    return bool(widths) and (len(widths) == 1 or widths[0] >= 2 * widths[1])
-
-
 def _reasons(name: str, faces: Sequence[FaceObservation]) -> list[str]:
     """Say what stands in the way of a comparison, or weakens it."""
-    if not _is_of_one(faces):
+    if clear_face(faces) is None:
         return [f"{name}: {len(faces)} faces, 1 wanted"]
     others = [f"{name}: {len(faces)} faces, the largest compared"] if len(faces) > 1 else []
     return others + [f"{name}: {reason}" for reason in faces[0].quality]
@@ -173,17 +169,34 @@ def _face_json(face: FaceObservation) -> dict[str, Any]:
         "sharpness": round(face.sharpness, 1),
         "brightness": round(face.brightness, 3),
         "quality": [reason.value for reason in face.quality] or ["ok"],
-        "attack_log10_lr": face.attack_log10_lr,
+        "attack_log10_lr": _rounded(face.attack_log10_lr, 3),
+        "eye_distance_px": round(eye_distance_px(face.mesh_px, face.pose), 1),
+        "light": None if face.measures is None else _light_json(face.measures.light),
     }
 
 
+def _light_json(light: LightMeasures) -> dict[str, Any]:
+    return {
+        "evenness": _rounded(light.evenness, 3),
+        "underexposed": round(light.underexposed, 3),
+        "overexposed": round(light.overexposed, 3),
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
 def _print_comparison(result: ComparisonResult, reasons: Sequence[str]) -> None:
-    if result.comparison_score is None or result.log10_lr is None:
+    if result.comparison_score is None:
         out.print(f"{result.outcome}: not measured")
     else:
         score, log10_lr = result.comparison_score, result.log10_lr
-        out.print(f"{result.outcome}: comparison score {score:.3f}, log10 LR {log10_lr:+.2f}")
-    out.print(f"contract {result.contract}; calibration: {result.calibration}", markup=False)
+        says = "not calibrated" if log10_lr is None else f"log10 LR {log10_lr:+.2f}"
+        out.print(f"{result.outcome}: comparison score {score:.3f}, {says}")
+    document = f"@{result.calibration_id[:12]}" if result.calibration_id else ""
+    label = result.calibration + document
+    out.print(f"contract {result.contract}; calibration: {label}", markup=False)
     for reason in reasons:
         out.print(f"- {reason}", markup=False)
 
@@ -206,6 +219,8 @@ def _print_face(face: FaceObservation) -> None:
         f" mouth {face.mouth_openness:.2f}; sharpness {face.sharpness:.0f}"
         f" brightness {face.brightness:.2f}"
     )
+    if face.attack_log10_lr is not None:
+        out.print(f"  bona fide against attack: log10 LR {face.attack_log10_lr:+.2f}")
     for reason in face.quality:
         chinese, english = REASON_TEXT[reason]
         out.print(f"  - {reason}: {english} {chinese}", markup=False)

@@ -1,12 +1,11 @@
 """From two templates to a comparison score, a likelihood ratio and one of three outcomes.
 
-The comparison score is ``1 - L2 distance`` of dlib's vectors: higher is more alike, and the
-tolerance of 0.6 that `face_recognition` made customary is a score of 0.4. A `Calibration`
-turns it into evidence, log10 P(score | same person) / P(score | another person), and says for
-which contract. Start with `compare`.
+Higher scores are more alike: with `Metric.L2` the score is ``1 - distance``, so that the tolerance
+of 0.6 that `face_recognition` made customary is a score of 0.4; with `Metric.COSINE` it is the
+cosine. A `verifier.calibration.Calibration` turns it into evidence and says for which contract.
+Start with `compare`.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -14,7 +13,31 @@ from typing import Any, Final
 import numpy as np
 
 from verifier.arrays import Float32Array
+from verifier.calibration import (
+    DEFAULT_CALIBRATION,
+    AnyCalibration,
+    Calibration,
+    Metric,
+    Uncalibrated,
+    default_calibration,
+)
 from verifier.errors import ContractMismatchError, InvalidEvidenceError
+
+__all__ = [
+    "DEFAULT_CALIBRATION",
+    "DEFAULT_RULES",
+    "AnyCalibration",
+    "Calibration",
+    "ComparisonOutcome",
+    "ComparisonResult",
+    "Metric",
+    "OutcomeRules",
+    "Template",
+    "Uncalibrated",
+    "compare",
+    "comparison_score",
+    "default_calibration",
+]
 
 
 class ComparisonOutcome(StrEnum):
@@ -45,42 +68,12 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """How scores made under one contract become evidence.
-
-    Linear on the log scale, then capped: ``log10_lr = slope * score + intercept``, between
-    ``min_log10_lr`` and ``max_log10_lr``. Few people stand behind any calibration, and a ratio
-    more extreme than their number supports is an extrapolation; ``cap_reason`` says which.
-    """
-
-    name: str
-    contract_id: str
-    slope: float
-    intercept: float
-    min_log10_lr: float
-    max_log10_lr: float
-    cap_reason: str
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.slope) and self.slope > 0 and math.isfinite(self.intercept)):
-            raise InvalidEvidenceError(f"calibration line {self.slope}, {self.intercept}")
-        if not -math.inf < self.min_log10_lr < 0 < self.max_log10_lr < math.inf:
-            raise InvalidEvidenceError(
-                f"calibration caps {self.min_log10_lr}, {self.max_log10_lr}: wanted around 0"
-            )
-
-    def log10_lr(self, comparison_score: float) -> float:
-        """Return log10 P(score | same person) / P(score | another), within the caps."""
-        raw = self.slope * comparison_score + self.intercept
-        return min(max(raw, self.min_log10_lr), self.max_log10_lr)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeRules:
     """From which ratio on a comparison is decided; everything between is inconclusive."""
 
-    # On the 1,225 pairs below: 205 of 225 mated match (distance up to 0.54), 19 are inconclusive,
-    # 1 is no match; of 1,000 non-mated none match, 28 are inconclusive, 972 are no match.
+    # On the default calibration's 1,225 pairs: 205 of 225 mated match (distance up to 0.54), 19 are
+    # inconclusive, 1 is no match; of 1,000 non-mated none match, 28 are inconclusive, 972 are no
+    # match.
     match_from_log10_lr: float = 1.0
     # Further from 0 than the other, because the decade that the default calibration adds for
     # similar impostors is right near the threshold only and overstates low scores (0.64 up).
@@ -103,43 +96,25 @@ class OutcomeRules:
 
 DEFAULT_RULES: Final = OutcomeRules()
 
-_SIMILAR_IMPOSTORS_FACTOR: Final = 11
-
-DEFAULT_CALIBRATION: Final = Calibration(
-    name="default, uncalibrated for this population",
-    contract_id="dlib-resnet-v1@55533b28a958+mesh25-chip150-v1.c1",
-    # Fitted to 5 people of LFW, 10 photographs each: 225 mated and 1,000 non-mated pairs. Logistic
-    # regression with both kinds weighing the same gives 29.8 and -11.4 (27.9 to 33.9 leaving one
-    # person out), two normal distributions of one width 26.7 and -10.7; 28 and -10.9 lie between.
-    slope=28.0,
-    # Minus one decade: those 5 people differ from each other more than impostors in one county
-    # do. With impostors of the same sex, age and region the median system of the DHS RIVR rally
-    # (2026) made 11 times as many false matches. Neutral is then a distance of 0.575. On 10 other
-    # people of LFW the customary 0.6 rejects 1.8 % of 450 mated and accepts 0.3 % of 4,500
-    # non-mated pairs; at 0.6 this calibration says -0.7.
-    intercept=-10.9 - 1.0,
-    # dlib's own test has 3,000 mated pairs of photographs, none of them from a webcam.
-    min_log10_lr=-2.0,
-    # With 3,000 non-mated pairs no false-match rate below 3/3000 can be shown (rule of three),
-    # and similar impostors cost a factor of 11: 1.96.
-    max_log10_lr=math.log10(3000 / 3 / _SIMILAR_IMPOSTORS_FACTOR),
-    cap_reason="3,000 non-mated pairs of dissimilar people support no more",
-)
-"""What holds until a deployment calibrates on its own learners and cameras."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonResult:
-    """One comparison. Score and ratio are None when there was nothing to compare."""
+    """One comparison.
+
+    Score and ratio are None when there was nothing to compare; the ratio alone is None under a
+    contract that nobody has calibrated. ``calibration`` is the name for people,
+    ``calibration_id`` the digest of the document, None where there is none.
+    """
 
     outcome: ComparisonOutcome
     comparison_score: float | None
     log10_lr: float | None
     contract: str
     calibration: str
+    calibration_id: str | None = None
 
     @classmethod
-    def not_measured(cls, calibration: Calibration) -> "ComparisonResult":
+    def not_measured(cls, calibration: AnyCalibration) -> "ComparisonResult":
         """Return the result where a picture shows no face, or several: nothing is known."""
         return cls(
             outcome=ComparisonOutcome.INCONCLUSIVE,
@@ -147,6 +122,7 @@ class ComparisonResult:
             log10_lr=None,
             contract=calibration.contract_id,
             calibration=calibration.name,
+            calibration_id=calibration.calibration_id,
         )
 
     def of_unfit_face(self) -> "ComparisonResult":
@@ -165,16 +141,20 @@ class ComparisonResult:
             "log10_lr": _rounded(self.log10_lr),
             "contract": self.contract,
             "calibration": self.calibration,
+            "calibration_id": self.calibration_id,
         }
 
 
 def compare(
     reference: Template,
     probe: Template,
-    calibration: Calibration,
+    calibration: AnyCalibration,
     rules: OutcomeRules = DEFAULT_RULES,
 ) -> ComparisonResult:
-    """Compare a probe with a reference.
+    """Compare a probe with a reference, by the calibration's metric.
+
+    Under an `Uncalibrated` contract the score is measured and the outcome is inconclusive: no
+    score says anything yet.
 
     Raises
     ------
@@ -182,38 +162,44 @@ def compare(
         If the templates, or the calibration, belong to different contracts: their numbers
         mean different things.
     InvalidEvidenceError
-        If the vectors differ in length although the contract is the same.
+        If the vectors differ in length although the contract is the same, or have no direction
+        where the metric needs one.
     """
     if probe.contract_id != reference.contract_id:
         raise ContractMismatchError(
             f"probe made under {probe.contract_id}, reference under {reference.contract_id}"
         )
-    if calibration.contract_id != reference.contract_id:
-        raise ContractMismatchError(
-            f"calibration for {calibration.contract_id}, templates of {reference.contract_id}"
-        )
-    score = comparison_score(reference.vector, probe.vector)
+    calibration.require_fits(reference.contract_id, calibration.metric)
+    score = comparison_score(reference.vector, probe.vector, calibration.metric)
     log10_lr = calibration.log10_lr(score)
     return ComparisonResult(
-        outcome=rules.outcome(log10_lr),
+        outcome=ComparisonOutcome.INCONCLUSIVE if log10_lr is None else rules.outcome(log10_lr),
         comparison_score=score,
         log10_lr=log10_lr,
         contract=reference.contract_id,
         calibration=calibration.name,
+        calibration_id=calibration.calibration_id,
     )
 
 
-def comparison_score(reference: Float32Array, probe: Float32Array) -> float:
-    """Return ``1 - L2 distance`` of two vectors, shape (d,): at most 1, higher is more alike.
+def comparison_score(reference: Float32Array, probe: Float32Array, metric: Metric) -> float:
+    """Return how alike two vectors, shape (d,), are; higher is more alike, at most 1.
 
     Raises
     ------
     InvalidEvidenceError
-        If the shapes differ.
+        If the shapes differ, or a vector of length 0 is to be compared by its direction.
     """
     if reference.shape != probe.shape:
         raise InvalidEvidenceError(f"vectors of {reference.shape} and {probe.shape}")
-    return 1.0 - float(np.linalg.norm(reference.astype(np.float64) - probe))
+    first, second = reference.astype(np.float64), probe.astype(np.float64)
+    if metric is Metric.L2:
+        return 1.0 - float(np.linalg.norm(first - second))
+    lengths = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
+    if lengths == 0:
+        raise InvalidEvidenceError("a vector of length 0 has no direction to compare")
+    # Rounding may carry the cosine of a vector with itself past 1.
+    return min(1.0, max(-1.0, float(first @ second) / lengths))
 
 
 def _rounded(number: float | None) -> float | None:

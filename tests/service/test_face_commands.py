@@ -31,8 +31,12 @@ pytestmark = [pytest.mark.models, pytest.mark.demo_faces]
 FACE_KEYS = [
     *("box_px", "points_px", "yaw_deg", "pitch_deg", "roll_deg", "eye_openness"),
     *("mouth_openness", "sharpness", "brightness", "quality", "attack_log10_lr"),
+    *("eye_distance_px", "light"),
 ]
-COMPARE_KEYS = ["outcome", "comparison_score", "log10_lr", "contract", "calibration", "reasons"]
+COMPARE_KEYS = [
+    *("outcome", "comparison_score", "log10_lr", "contract", "calibration", "calibration_id"),
+    "reasons",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ def call(*arguments: object) -> Said:
 @pytest.fixture(autouse=True)
 def _one_observer(observer: FaceObserver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open the networks once for all tests here; the last test opens them as users do."""
-    monkeypatch.setattr(face_commands, "_observer", lambda: observer)
+    monkeypatch.setattr(face_commands, "chosen_observer", lambda *_, **__: observer)
 
 
 Save = Callable[[str, bytes], Path]
@@ -226,7 +230,7 @@ class TestCompare:
         first, second = said.out.splitlines()
         assert first.startswith("match: comparison score 0.")
         assert first.endswith("log10 LR +1.96")
-        assert second.endswith("calibration: default, uncalibrated for this population")
+        assert second.endswith(f"calibration: {DEFAULT_CALIBRATION.label}")
 
 
 BAD_INPUTS = {

@@ -6,6 +6,7 @@ from typing import Any
 
 from verifier.assurance import Assurance
 from verifier.eligibility_facts import (
+    CaseFact,
     ClassFact,
     ConsentFact,
     EligibilityFacts,
@@ -16,6 +17,7 @@ from verifier.eligibility_facts import (
 )
 from verifier.enrolment import Anchor
 from verifier.list_entry import ListEntry, ListName, SubjectKind
+from verifier.review_case import CaseKind, CaseResolution
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 
@@ -101,3 +103,14 @@ def proposal(**changes: Any) -> ListEntry:
     """Return a proposal of two days ago against the learner that nobody has approved."""
     waiting = {"approved_by": None, "approved_at": None, "proposed_at": AS_OF - 2 * DAY}
     return entry(**{**waiting, **changes})
+
+
+def case(kind: str, resolution: str | None, **changes: Any) -> CaseFact:
+    """Return a case about the learner that was opened with the first session."""
+    opened = CaseFact(
+        case_id="k-1",
+        kind=CaseKind(kind),
+        opened_at=OPENED_AT,
+        resolution=None if resolution is None else CaseResolution(resolution),
+    )
+    return replace(opened, **changes)

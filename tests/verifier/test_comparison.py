@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.packs import load_packs
@@ -16,8 +16,10 @@ from verifier.comparison import (
     Calibration,
     ComparisonOutcome,
     ComparisonResult,
+    Metric,
     OutcomeRules,
     Template,
+    Uncalibrated,
     compare,
     comparison_score,
 )
@@ -41,16 +43,68 @@ def at_distance(distance: float) -> tuple[Template, Template]:
 
 
 def test_score_is_one_minus_the_distance() -> None:
-    assert comparison_score(template(3, 0).vector, template(0, 4).vector) == pytest.approx(-4)
+    assert comparison_score(
+        template(3, 0).vector, template(0, 4).vector, Metric.L2
+    ) == pytest.approx(-4)
+
+
+@pytest.mark.parametrize(
+    ("probe", "cosine"),
+    [((2, 0), 1.0), ((0, 7), 0.0), ((-1, 0), -1.0), ((3, 3), math.sqrt(0.5))],
+)
+def test_a_cosine_score_is_the_direction_alone(probe: tuple[float, float], cosine: float) -> None:
+    score = comparison_score(template(5, 0).vector, template(*probe).vector, Metric.COSINE)
+    assert score == pytest.approx(cosine, abs=1e-7)
+
+
+@given(first=vectors, second=vectors, factor=st.floats(0.5, 2, width=32))
+def test_a_cosine_score_ignores_length(
+    first: Float32Array, second: Float32Array, factor: float
+) -> None:
+    assume(np.linalg.norm(first) > 1e-3 and np.linalg.norm(second) > 1e-3)
+    score = comparison_score(first, second, Metric.COSINE)
+    assert score == comparison_score(second, first, Metric.COSINE)
+    assert -1 <= score <= 1
+    longer = np.float32(factor) * first
+    assert comparison_score(longer, second, Metric.COSINE) == pytest.approx(score, abs=1e-6)
+
+
+def test_a_vector_without_direction_has_no_cosine() -> None:
+    with pytest.raises(InvalidEvidenceError, match="no direction"):
+        comparison_score(template(0, 0).vector, template(1, 0).vector, Metric.COSINE)
+
+
+def test_the_calibration_says_by_which_metric_is_compared() -> None:
+    """Twice as long, the same direction: far apart by distance, the same by cosine."""
+    pair = template(1, 0), template(2, 0)
+    cosine = replace(DEFAULT_CALIBRATION, metric=Metric.COSINE)
+    assert compare(*pair, DEFAULT_CALIBRATION).comparison_score == 0.0
+    assert compare(*pair, cosine).comparison_score == 1.0
+
+
+def test_without_a_calibration_a_comparison_is_inconclusive() -> None:
+    """The score is there for whoever calibrates; it must not decide, and must not be neutral."""
+    uncalibrated = Uncalibrated(contract_id=CONTRACT, metric=Metric.L2)
+    result = compare(template(1, 0), template(1, 0), uncalibrated)
+    assert result.to_json() == {
+        "outcome": "inconclusive",
+        "comparison_score": 1.0,
+        "log10_lr": None,
+        "contract": CONTRACT,
+        "calibration": "uncalibrated",
+        "calibration_id": None,
+    }
+    with pytest.raises(ContractMismatchError):
+        compare(template(1), template(1), replace(uncalibrated, contract_id="other@0"))
 
 
 @given(first=vectors, second=vectors)
 def test_score_is_symmetric_and_best_for_the_same(
     first: Float32Array, second: Float32Array
 ) -> None:
-    score = comparison_score(first, second)
-    assert score == comparison_score(second, first)
-    assert score <= 1 == comparison_score(first, first)
+    score = comparison_score(first, second, Metric.L2)
+    assert score == comparison_score(second, first, Metric.L2)
+    assert score <= 1 == comparison_score(first, first, Metric.L2)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +231,7 @@ def test_public_format() -> None:
         "log10_lr": 1.9586,
         "contract": CONTRACT,
         "calibration": "default, uncalibrated for this population",
+        "calibration_id": DEFAULT_CALIBRATION.calibration_id,
     }
 
 

@@ -1,6 +1,6 @@
 """凡补必进、不进不补: every rule with a known value, and the laws of them all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from tests.verifier.eligibility_samples import (
     OPENED_AT,
     RETURNED,
     ROSTER,
+    case,
     entry,
     facts,
     proposal,
@@ -53,10 +54,15 @@ def answer_of(rule: str, **changes: Any) -> tuple[GateOutcome, str | None]:
     return found.outcome, found.code
 
 
+def values_of(rule: str, eligibility: Eligibility) -> Mapping[str, Any]:
+    """Return what one rule looked at."""
+    return next(r.values for r in eligibility.rules if r.rule.startswith(f"{rule}@"))
+
+
 def test_good_facts_are_payable_and_every_rule_says_so() -> None:
     eligibility = ask()
     assert eligibility.outcome is PAYABLE
-    assert len(eligibility.rules) == len(RULES) == 9
+    assert len(eligibility.rules) == len(RULES) == 10
     assert {result.outcome for result in eligibility.rules} == {PAYABLE}
     assert eligibility.codes == ()
     assert (eligibility.credited_s, eligibility.credit_hours) == (5400, 2)
@@ -368,7 +374,7 @@ def test_the_black_list_reaches_learner_institution_and_platform(
     listing = entry(subject_kind=kind, subject_id=subject_id)
     eligibility = ask(list_entries=(listing,))
     assert eligibility.outcome is (NOT_PAYABLE if listed else PAYABLE)
-    values = eligibility.rules[-1].values
+    values = values_of("not_black_listed", eligibility)
     if listed:
         assert (values["subject_kind"], values["reason_code"]) == (kind, "proxy_attendance")
 
@@ -377,7 +383,7 @@ def test_of_several_entries_the_one_that_began_first_is_named() -> None:
     older = entry(
         entry_id="e-9", subject_kind=SubjectKind.PLATFORM, subject_id="p-1", valid_from=BEFORE - DAY
     )
-    values = ask(list_entries=(entry(), older)).rules[-1].values
+    values = values_of("not_black_listed", ask(list_entries=(entry(), older)))
     assert (values["entries"], values["entry_id"]) == (2, "e-9")
 
 
@@ -439,6 +445,40 @@ def test_every_code_has_a_text_in_both_languages() -> None:
     assert all(chinese and english.endswith(".") for chinese, english in GATE_TEXT.values())
 
 
+@pytest.mark.parametrize(
+    ("kind", "resolution", "code"),
+    [
+        ("duplicate_face", None, GateCode.DUPLICATE_FACE_UNDER_REVIEW),
+        ("duplicate_face", "same_person", GateCode.DUPLICATE_FACE_FOUND),
+        ("duplicate_face", "different_people", None),
+        ("duplicate_face", "explained", None),
+        ("too_many_comparisons", None, GateCode.TOO_MANY_COMPARISONS),
+        ("too_many_comparisons", "explained", None),
+    ],
+)
+def test_a_case_that_stands_goes_to_a_person_and_takes_nothing_away(
+    kind: str, resolution: str | None, code: GateCode | None
+) -> None:
+    about = case(kind, resolution)
+    expected = (PAYABLE if code is None else REFER, code)
+    assert answer_of("no_open_case", open_cases=(about,)) == expected
+    assert ask(open_cases=(about,)).outcome is expected[0]
+
+
+def test_of_several_cases_what_is_known_comes_before_what_is_suspected() -> None:
+    cases = (
+        case("too_many_comparisons", None, case_id="k-1"),
+        case("duplicate_face", None, case_id="k-2", opened_at=BEFORE),
+        case("duplicate_face", "same_person", case_id="k-3"),
+        case("duplicate_face", "explained", case_id="k-4", opened_at=BEFORE),
+    )
+    assert values_of("no_open_case", ask(open_cases=cases)) == {
+        "cases": 3,
+        "case_id": "k-3",
+        "opened_at": "2026-03-02T01:00:00Z",
+    }
+
+
 def test_a_result_explains_itself_unless_payable() -> None:
     with pytest.raises(ValueError, match="refer with code None"):
         RuleResult(rule="r@1", outcome=REFER)
@@ -474,6 +514,9 @@ SPOILS: dict[str, Callable[[EligibilityFacts], EligibilityFacts]] = {
         f, list_entries=(*f.list_entries, entry(entry_id="more", subject_kind="platform"))
     ),
     "another entry": lambda f: replace(f, list_entries=(*f.list_entries, entry(entry_id="other"))),
+    "a case": lambda f: replace(
+        f, open_cases=(*f.open_cases, case("duplicate_face", None, case_id="more"))
+    ),
     "a proposal": lambda f: replace(f, list_entries=(*f.list_entries, proposal(entry_id="p"))),
 }
 
@@ -503,6 +546,7 @@ def any_facts(draw: st.DrawFn) -> EligibilityFacts:
         sessions=tuple(draw(lesson(number)) for number in range(count)),
         list_entries=draw(st.sampled_from([(), (entry(),), (proposal(),)])),
         claimed_s=draw(st.sampled_from([None, 5640.0])),
+        open_cases=draw(st.sampled_from([(), (case("too_many_comparisons", None),)])),
     )
 
 

@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.verifier.eligibility_samples import RETURNED, entry, facts, proposal, session
+from tests.verifier.eligibility_samples import RETURNED, case, entry, facts, proposal, session
 from tests.verifier.test_eligibility import any_facts
 from verifier.eligibility_facts import EligibilityFacts
 from verifier.eligibility_record import facts_record, read_facts
 from verifier.errors import InvalidRecordError
 from verifier.strict_json import load_json
 
-GOOD = facts(roster=RETURNED, list_entries=(entry(), proposal(entry_id="e-2")))
+GOOD = facts(
+    roster=RETURNED,
+    list_entries=(entry(), proposal(entry_id="e-2")),
+    open_cases=(case("duplicate_face", "same_person"),),
+)
 
 
 def changed(path: tuple[str | int, ...], value: object) -> object:
@@ -40,7 +44,7 @@ def test_a_known_record() -> None:
     assert record["as_of"] == "2026-03-20T02:00:00Z"
     assert list(record) == [
         "learner_id", "class_id", "as_of", "registered_at", "consents", "class", "roster",
-        "enrolment", "sessions", "list_entries", "claimed_s",
+        "enrolment", "sessions", "list_entries", "claimed_s", "open_cases",
     ]  # fmt: skip
     assert changed(("class", "starts_on"), "2026-03-02") == record
     assert changed(("sessions", 0, "credited_s"), 2700) == record
@@ -57,6 +61,7 @@ def test_a_known_record() -> None:
         ("sessions", 1),
         ("consents", 0),
         ("list_entries", 1),
+        ("open_cases", 0),
     ],
 )
 def test_unknown_keys_are_kept_and_ignored(path: tuple[str | int, ...]) -> None:
@@ -102,6 +107,9 @@ def test_a_time_in_another_zone_is_the_same_moment() -> None:
         (("list_entries", 0, "approved_by"), "officer-a", r"list_entries\[0\]: .*one person"),
         (("list_entries", 0, "list"), "grey", r"list_entries\[0\]: list is 'grey'; one of black"),
         (("claimed_s",), -1, "claimed_s is -1"),
+        (("open_cases", 0, "kind"), "gossip", r"open_cases\[0\]: kind is 'gossip'; one of dup"),
+        (("open_cases", 0, "resolution"), ..., r"open_cases\[0\]: resolution is missing"),
+        (("open_cases",), None, "open_cases is None; a list"),
     ],
 )
 def test_a_mistake_is_named_by_place_seen_and_wanted(
@@ -109,6 +117,10 @@ def test_a_mistake_is_named_by_place_seen_and_wanted(
 ) -> None:
     with pytest.raises(InvalidRecordError, match=wanted):
         read_facts(changed(path, value))
+
+
+def test_facts_from_before_there_were_cases_have_none() -> None:
+    assert read_facts(changed(("open_cases",), ...)).open_cases == ()
 
 
 def test_a_session_may_say_whose_it_is() -> None:
