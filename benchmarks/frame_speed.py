@@ -93,7 +93,7 @@ def run(cache_dir: Path, folder: Path | None = None, rounds: int = 3) -> dict[st
     # Both pipelines get one thread; dlib has no more.
     cv2.setNumThreads(1)
     observer = open_observer(install(find_pack("default"), cache_dir), threads=1)
-    frames = make_frames(_photographs(cache_dir, folder), observer)
+    frames = make_frames(photographs(cache_dir, folder), observer)
     if not frames:
         raise InputError("no photograph with a face, at least 1 wanted")
     timings = measure(frames, observer, StockSteps(stock_weights(cache_dir)), rounds)
@@ -150,7 +150,8 @@ def _time_stock(frame: Pixels, stock: StockSteps, timings: Timings) -> None:
         timings[f"stock.{step}"].append((after - before) * 1e3)
 
 
-def _photographs(cache_dir: Path, folder: Path | None) -> Sequence[Path]:
+def photographs(cache_dir: Path, folder: Path | None) -> Sequence[Path]:
+    """Return the photographs of a folder, or the demo's portraits."""
     if folder is None:
         return list(fetch_portraits(cache_dir).values())
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)

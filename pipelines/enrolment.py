@@ -4,12 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models.image_decoder import FRAME_LIMITS, STILL_LIMITS, DecodedImage, decode_image
+from pipelines.calibration_book import CalibrationBook
 from pipelines.check import FrameChecker
+from pipelines.comparison_budget import ComparisonBudget, Reservation
+from pipelines.duplicates import DuplicateSearch, same_time
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.keystore import RecordClass
-from pipelines.lesson_store import LessonStore, LessonUnit, StoredEnrolment
+from pipelines.lesson_store import FoundCase, LessonStore, LessonUnit, StoredEnrolment
 from pipelines.recording import recording
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
+from verifier.calibration import Calibration
 from verifier.comparison import ComparisonResult, Template, compare
 from verifier.enrolment import (
     Anchor,
@@ -18,7 +22,7 @@ from verifier.enrolment import (
     picture_refusal,
     replacement_refusal,
 )
-from verifier.errors import ContractMismatchError, UnknownSubjectError
+from verifier.errors import ContractMismatchError, UncertainOutcomeError, UnknownSubjectError
 from verifier.protocols import Clock
 
 
@@ -35,14 +39,29 @@ def _nothing(_unit: LessonUnit, _stored: StoredEnrolment) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Confirmed:
+    """A reference that its live frames confirm, and what that rests on."""
+
+    learner_id: str
+    enrolled: EnrolledTemplate
+    vouching: Vouching
+    pictures: Sequence[DecodedImage]
+    compared: Sequence[ComparisonResult]
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Enroller:
     """Enrols learners: every picture fit for comparison, every live frame a match."""
 
     checker: FrameChecker
+    calibrations: CalibrationBook
     templates: TemplateSealer
     store: LessonStore
     evidence: EvidenceStore
     clock: Clock
+    comparisons: ComparisonBudget
+    duplicates: DuplicateSearch
 
     def enrol(
         self,
@@ -58,8 +77,13 @@ class Enroller:
         1. The reference shows one face fit for comparison.
         2. So does every live frame, and no two of them are one picture sent twice.
         3. Every live frame matches the reference.
-        4. An earlier enrolment was less well vouched for, or as well and shows the same face.
-        5. Enrolment and log entry become true together.
+        4. The whole authority is searched for the same face under another id.
+        5. An earlier enrolment was less well vouched for, or as well and shows the same face.
+        6. Enrolment, log entry and a case for each face that was found become true together.
+        7. From then on this face is found, too.
+
+        What step 4 found changes neither what is returned nor when: nobody is locked out for
+        looking like somebody, and nobody learns by enrolling whom a face belongs to.
 
         Parameters
         ----------
@@ -79,30 +103,79 @@ class Enroller:
         LedgerError
             If it could not be kept.
         """
+        confirmed = self._confirmed(learner_id, reference, live, vouching)
+        if isinstance(confirmed, Refusal):
+            return confirmed
+        with same_time(self.duplicates.same_time_s):
+            return self._enrol_alone(confirmed, also)
+
+    def _confirmed(
+        self, learner_id: str, reference: bytes, live: Sequence[bytes], vouching: Vouching
+    ) -> _Confirmed | Refusal:
+        """Compare the live frames with the reference."""
         shown = decode_image(reference, STILL_LIMITS)
-        enrolled = self._template(shown, picture="reference")
-        if isinstance(enrolled, Refusal):
-            return enrolled
+        template = self._template(shown, picture="reference")
+        if isinstance(template, Refusal):
+            return template
+        calibration = self.calibrations.current()
         frames = {frame.pixels_sha256: frame for frame in (_decode(data) for data in live)}
         compared: list[ComparisonResult] = []
         for frame in frames.values():
             probe = self._template(frame, picture="live")
             if isinstance(probe, Refusal):
                 return probe
-            compared.append(compare(enrolled, probe, self.checker.calibration))
+            compared.append(compare(template, probe, calibration))
         if (refusal := comparison_refusal(compared)) is not None:
             return refusal
-        prepared = EnrolledTemplate(
-            template=enrolled, anchor=vouching.anchor, enrolled_at=self.clock.now()
+        return _Confirmed(
+            learner_id=learner_id,
+            enrolled=EnrolledTemplate(
+                template=template, anchor=vouching.anchor, enrolled_at=self.clock.now()
+            ),
+            vouching=vouching,
+            pictures=[shown, *frames.values()],
+            compared=compared,
+            calibration=calibration,
         )
+
+    def _enrol_alone(
+        self, confirmed: _Confirmed, also: Callable[[LessonUnit, StoredEnrolment], None]
+    ) -> Refusal | StoredEnrolment:
+        """Search, store and add while nobody else does: two at once would miss each other."""
+        learner_id, template = confirmed.learner_id, confirmed.enrolled.template
+        gallery = self.duplicates.gallery
+        with gallery.alone(), self.comparisons.reserve(learner_id) as reserved:
+            cases = self.duplicates.cases(
+                learner_id, template, confirmed.calibration, at=confirmed.enrolled.enrolled_at
+            )
+            try:
+                done = self._store(confirmed, reserved, cases, also)
+            except UncertainOutcomeError:
+                # It may be on record; if it is not, a search finds that out (`DuplicateSearch`).
+                gallery.add(learner_id, template)
+                raise
+            if isinstance(done, StoredEnrolment):
+                gallery.add(learner_id, template)
+            return done
+
+    def _store(
+        self,
+        confirmed: _Confirmed,
+        reserved: Reservation,
+        cases: Sequence[FoundCase],
+        also: Callable[[LessonUnit, StoredEnrolment], None],
+    ) -> Refusal | StoredEnrolment:
         with recording(self.store, self.evidence) as work:
-            work.unit.lock_learner(learner_id)
-            if (refusal := self._replacement_refusal(work.unit, learner_id, prepared)) is not None:
+            work.unit.lock_learner(confirmed.learner_id)
+            refusal = self._replacement_refusal(work.unit, confirmed, reserved)
+            if refusal is not None:
                 return refusal
-            entry = self._entry(learner_id, prepared, [shown, *frames.values()], compared)
+            entry = self._entry(confirmed)
             work.append(entry)
-            stored = self._sealed(learner_id, prepared, vouching, entry)
+            stored = self._sealed(confirmed, entry)
             work.unit.store_enrolment(stored)
+            for case in cases:
+                work.unit.open_case(case)
             also(work.unit, stored)
             return stored
 
@@ -112,65 +185,61 @@ class Enroller:
         return refusal or self.checker.template(observation.faces[0])
 
     def _replacement_refusal(
-        self, unit: LessonUnit, learner_id: str, new: EnrolledTemplate
+        self, unit: LessonUnit, confirmed: _Confirmed, reserved: Reservation
     ) -> Refusal | None:
         try:
-            before = unit.enrolment(learner_id)
+            before = unit.enrolment(confirmed.learner_id)
         except UnknownSubjectError:
             return None
-        comparison = self._compare_with(before, new)
-        return replacement_refusal(new.anchor, before.anchor, comparison)
+        comparison = self._compare_with(before, confirmed, reserved)
+        if comparison is not None:  # whether or not it is refused, that tells how alike they are
+            reserved.settle(unit, compared=True)
+        return replacement_refusal(confirmed.enrolled.anchor, before.anchor, comparison)
 
     def _compare_with(
-        self, before: StoredEnrolment, new: EnrolledTemplate
+        self, before: StoredEnrolment, confirmed: _Confirmed, reserved: Reservation
     ) -> ComparisonResult | None:
         """Compare with the face that is enrolled; None where it cannot be compared any more."""
+        new = confirmed.enrolled.template
         try:
             enrolled = self.templates.open(
-                before.learner_id, before.sealed_template, contract_id=new.template.contract_id
+                before.learner_id, before.sealed_template, contract_id=new.contract_id
             )
         except (ContractMismatchError, UnknownSubjectError):  # another model, or forgotten
             return None
-        return compare(enrolled.template, new.template, self.checker.calibration)
+        if not reserved.granted:
+            return ComparisonResult.not_measured(confirmed.calibration)
+        return compare(enrolled.template, new, confirmed.calibration)
 
-    def _entry(
-        self,
-        learner_id: str,
-        enrolled: EnrolledTemplate,
-        pictures: Sequence[DecodedImage],
-        compared: Sequence[ComparisonResult],
-    ) -> PreparedEntry:
+    def _entry(self, confirmed: _Confirmed) -> PreparedEntry:
         """Prepare the leaf that the enrolment took place; what it rested on stays sealed."""
+        calibration = confirmed.calibration
         return self.evidence.prepare_record(
             "enrolment",
-            at=enrolled.enrolled_at,
-            facts={"anchor": enrolled.anchor.value},
+            at=confirmed.enrolled.enrolled_at,
+            facts={"anchor": confirmed.enrolled.anchor.value},
             private={
-                "pixels_sha256": [image.pixels_sha256.hex() for image in pictures],
-                "calibration": self.checker.calibration.name,
+                "pixels_sha256": [image.pixels_sha256.hex() for image in confirmed.pictures],
+                "calibration": calibration.label,
+                "calibration_id": calibration.calibration_id,
             },
-            console={"comparison_log10_lr": [result.log10_lr for result in compared]},
-            learner_id=learner_id,
+            console={"comparison_log10_lr": [result.log10_lr for result in confirmed.compared]},
+            learner_id=confirmed.learner_id,
             purpose="enrolment",
             contract=self.checker.observer.contract_id,
             record_class=RecordClass.FACE_EVIDENCE,
         )
 
-    def _sealed(
-        self,
-        learner_id: str,
-        enrolled: EnrolledTemplate,
-        vouching: Vouching,
-        entry: PreparedEntry,
-    ) -> StoredEnrolment:
+    def _sealed(self, confirmed: _Confirmed, entry: PreparedEntry) -> StoredEnrolment:
+        enrolled = confirmed.enrolled
         return StoredEnrolment(
-            learner_id=learner_id,
+            learner_id=confirmed.learner_id,
             contract_id=enrolled.template.contract_id,
-            sealed_template=self.templates.seal(learner_id, enrolled),
+            sealed_template=self.templates.seal(confirmed.learner_id, enrolled),
             anchor=enrolled.anchor,
             enrolled_at=enrolled.enrolled_at,
             evidence_id=entry.evidence_id,
-            authority_reference=vouching.authority_reference,
+            authority_reference=confirmed.vouching.authority_reference,
         )
 
 

@@ -110,6 +110,8 @@ class Lesson:
         In the order of the attempts in ``state.prompts``.
     end
         None while it is in progress.
+    calibration_id
+        Of the calibration that all its answers are judged by; None: opened before they had ids.
     version
         How often it was saved; a save of another version is refused.
     """
@@ -129,6 +131,7 @@ class Lesson:
     checkpoint: FirstCheckpoint | None = None
     answers: tuple[ArchivedAnswer, ...] = ()
     end: LessonEnd | None = None
+    calibration_id: str | None = None
     version: int = 0
 
     @property

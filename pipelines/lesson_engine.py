@@ -16,7 +16,9 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from pipelines.archive import Archive
+from pipelines.calibration_book import CalibrationBook
 from pipelines.check import CheckedFrames, FrameChecker
+from pipelines.comparison_budget import ComparisonBudget
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import (
     AnswerView,
@@ -58,23 +60,25 @@ def _nothing(_unit: LessonUnit, _done: object) -> None:
 class LessonEngine:
     """Holds whatever judges, stores and times lessons; the lessons themselves lie in the store.
 
-    Safe to call from several threads. Frames are judged outside of units of work.
+    Safe to call from several threads. Frames are judged outside of units of work. ``comparisons``
+    is shared with whoever else compares with the same templates.
     """
 
     checker: FrameChecker
+    calibrations: CalibrationBook
     templates: TemplateSealer
     store: LessonStore
     archive: Archive
     policy: Policy
     clock: Clock
+    comparisons: ComparisonBudget = field(init=False, repr=False)
     _course: LessonCourse = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         contract = self.checker.observer.contract_id
-        records = LessonRecords(
-            evidence=self.archive.evidence,
-            contract=contract,
-            calibration=self.checker.calibration.name,
+        records = LessonRecords(evidence=self.archive.evidence, contract=contract)
+        self.comparisons = ComparisonBudget(
+            store=self.store, clock=self.clock, rules=self.policy.comparison
         )
         self._course = LessonCourse(
             records=records, policy=self.policy, clock=self.clock, model=contract
@@ -93,7 +97,8 @@ class LessonEngine:
     ) -> str:
         """Open a session and return its id.
 
-        1. The learner is enrolled under the contract in use, and the log can be signed.
+        1. The learner is enrolled under the contract in use, and the log can be signed. The
+           calibration in force now is the session's to its end.
         2. A session of the same learner that is still open is abandoned: nobody attends two
            lessons at once, and a platform that crashed must not lock its learners out.
         3. A fresh secret is committed to, bound to everything the session is.
@@ -181,7 +186,8 @@ class LessonEngine:
 
         1. The frames are bytes, not too many, not too large.
         2. The prompt is open, of this session, in time, and the nonce is the last one issued.
-        3. The frames are judged.
+        3. The frames are judged; after too many comparisons in a day they are compared with
+           nothing, and the answer is told to be under review.
         4. The picture they stand on is sealed and on the disk.
         5. Session, evidence and log entry become true together, or none of them does.
 
@@ -211,8 +217,17 @@ class LessonEngine:
         with self._course.judging.of(prompt_id):
             lesson = self._current(session_id)
             answer.begin(lesson)
-            checked = self.checker.check(frames, self._enrolled(lesson.state.learner_id).template)
-            return self._keep(lesson, answer, checked, also)
+            enrolled = self._enrolled(lesson.state.learner_id)
+            calibration = self.calibrations.of_session(lesson.calibration_id)
+            with self.comparisons.reserve(lesson.state.learner_id) as reserved:
+                reference = enrolled.template if reserved.granted else None
+                checked = self.checker.check(frames, reference, calibration)
+
+                def counted_too(unit: LessonUnit, view: AnswerView) -> None:
+                    reserved.settle(unit, compared=checked.compared)
+                    also(unit, view)
+
+                return self._keep(lesson, answer, checked, counted_too)
 
     def announce_end(self, session_id: str, *, also: Also[None] = _nothing) -> None:
         """Hear from the platform that the lesson is over; a closing prompt is due at once.
@@ -311,7 +326,7 @@ class LessonEngine:
         require: Callable[[LessonUnit], None],
     ) -> int:
         """Keep a session that has no schedule yet, its commitment in the log; return its index."""
-        secret = secrets.token_bytes(32)
+        secret, calibration = secrets.token_bytes(32), self.calibrations.current()
         with self._recording() as work:
             work.unit.lock_learner(header.learner_id)
             require(work.unit)
@@ -335,9 +350,15 @@ class LessonEngine:
                 number=work.unit.session_count(header.learner_id, header.class_id),
                 opened_index=0,
                 last_index=0,
+                calibration_id=calibration.calibration_id,
             )
-            committed = commitment(secret, header)
-            entry = opened_entry(self.archive.evidence, lesson, committed, policy=self.policy.rule)
+            entry = opened_entry(
+                self.archive.evidence,
+                lesson,
+                commitment(secret, header),
+                policy=self.policy.rule,
+                calibration=calibration,
+            )
             index = work.append(entry)
             work.unit.add(replace(lesson, opened_index=index, last_index=index))
         return index

@@ -13,6 +13,7 @@ from pipelines.check import CheckedFrames
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.lesson import AnswerView, ArchivedAnswer, Lesson, PromptView
 from pipelines.recording import Recording
+from verifier.calibration import Calibration
 from verifier.claim import SessionAccount
 from verifier.policy import Policy
 from verifier.prompt import Prompt
@@ -25,7 +26,12 @@ _SCORES = ("comparison_log10_lr", "pad_log10_lr")
 
 
 def opened_entry(
-    evidence: EvidenceStore, lesson: Lesson, committed: bytes, *, policy: str
+    evidence: EvidenceStore,
+    lesson: Lesson,
+    committed: bytes,
+    *,
+    policy: str,
+    calibration: Calibration,
 ) -> PreparedEntry:
     """Prepare the opening leaf, with the commitment that the schedule will follow from."""
     header = lesson.header
@@ -34,13 +40,18 @@ def opened_entry(
         at=header.opened_at,
         facts={
             "anchor": lesson.anchor.value,
+            "calibration_id": calibration.calibration_id,
             "class_id": header.class_id,
             "policy": policy,
             "schedule_commitment": to_base64(committed),
             # Gap-free for a learner and class, so that a discarded session shows.
             "session_number": lesson.number,
         },
-        private={"header": header.to_record(), "planned_minutes": lesson.planned_minutes},
+        private={
+            "calibration": calibration.label,  # holds free text, which the public log does not
+            "header": header.to_record(),
+            "planned_minutes": lesson.planned_minutes,
+        },
         learner_id=header.learner_id,
         session_id=header.session_id,
         sequence=0,
@@ -89,11 +100,10 @@ class JudgedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LessonRecords:
-    """Writes what happens in lessons; ``contract`` and ``calibration`` name what judged them."""
+    """Writes what happens in lessons; ``contract`` names what looked at the pictures."""
 
     evidence: EvidenceStore
     contract: str
-    calibration: str
 
     def issued(self, work: Recording, lesson: Lesson, prompt: Prompt, *, now: datetime) -> Lesson:
         """Record a prompt before anybody is told of it; ``now`` is when, whenever it was due."""
@@ -125,7 +135,8 @@ class LessonRecords:
             "anchor": lesson.anchor.value,
             "answer": checked.judged.judgement.value,
             "attempt": len(prompt.attempts),
-            "calibration": self.calibration,
+            "calibration": checked.calibration.label,
+            "calibration_id": checked.calibration.calibration_id,
             "check": public,
             "prompt_id": prompt_id,
             "reason": checked.judged.reason.value,

@@ -1,14 +1,16 @@
 """Ports to where lessons are kept: everything in a unit of work becomes true, or none of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import Lesson
 from verifier.enrolment import Anchor
+from verifier.review_case import CaseKind
+from verifier.transparency.canonical_json import JSONValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,20 @@ class StoredEnrolment:
     authority_reference: str | None = None  # under which an identity authority vouched
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundCase:
+    """Something that a person has to look at; whom it is about is told nothing of it.
+
+    ``details`` are for reviewers only, and kept sealed: scores are in them.
+    """
+
+    kind: CaseKind
+    learner_id: str
+    at: datetime
+    details: Mapping[str, JSONValue] = field(repr=False)
+    other_learner_id: str | None = None
+
+
 class LessonReader(Protocol):
     """What may be read; all of it as of one moment."""
 
@@ -35,6 +51,9 @@ class LessonReader(Protocol):
 
     def enrolment(self, learner_id: str) -> StoredEnrolment:
         """Return a learner's enrolment; ``UnknownSubjectError`` if there is none."""
+
+    def comparison_count(self, learner_id: str, day: date) -> int:
+        """Return how often somebody was compared with the learner's template that day."""
 
 
 class LessonUnit(LessonReader, Protocol):
@@ -71,8 +90,24 @@ class LessonUnit(LessonReader, Protocol):
     def store_enrolment(self, enrolment: StoredEnrolment) -> None:
         """Keep an enrolment over an earlier one."""
 
+    def remove_enrolment(self, learner_id: str) -> bool:
+        """Remove a learner's enrolment, sealed template and all; say whether there was one."""
 
-class LessonStore(Protocol):
+    def count_comparison(self, learner_id: str, day: date) -> None:
+        """Count one more comparison with the learner's template that day."""
+
+    def open_case(self, case: FoundCase) -> None:
+        """Have a person look at something; if the same is open already, nothing is added."""
+
+
+class EnrolmentSource(Protocol):
+    """Knows everybody who is enrolled."""
+
+    def enrolments(self, *, after: str, limit: int) -> Sequence[StoredEnrolment]:
+        """Return the first ``limit`` enrolments by learner's id, of ids above ``after``."""
+
+
+class LessonStore(EnrolmentSource, Protocol):
     """Opens units of work; safe for threads."""
 
     def reading(self) -> AbstractContextManager[LessonReader]:

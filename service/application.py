@@ -12,7 +12,9 @@ from typing import Final
 
 from pipelines.archive import Archive
 from pipelines.clock import SystemClock, require_not_behind
+from pipelines.duplicates import DuplicateSearch
 from pipelines.enrolment import Enroller
+from pipelines.gallery import Gallery, rebuild
 from pipelines.identity_authority import IdentityAuthority, NoIdentityAuthority
 from pipelines.keystore import KeyStore
 from pipelines.lesson_engine import LessonEngine
@@ -23,6 +25,7 @@ from service.background import Repeatedly
 from service.live.embedded import open_live_state
 from service.live.live_state import LiveState
 from service.settings import IdentityAuthorityName, Settings
+from service.sql.calibrations import SqlCalibrations
 from service.sql.database import Database, load_or_create_database_key
 from service.sql.entry_log import SqlEntrySource
 from service.sql.heartbeat import beat, last_beat, latest_moment
@@ -30,7 +33,7 @@ from service.sql.idempotency import forget_before
 from service.sql.installation import require_installation
 from service.sql.lesson_store import SqlLessonStore
 from service.turns import BoundedChecker, Shares, Turns
-from verifier.comparison import Calibration
+from verifier.calibration import Calibration, Metric
 from verifier.errors import InputError, VerifierError
 from verifier.policy import Policy
 from verifier.protocols import Clock, FaceObserver
@@ -63,6 +66,7 @@ class Application:
     identity_authority: IdentityAuthority
     engine: LessonEngine
     enroller: Enroller
+    calibrations: SqlCalibrations
     turns: Turns
     enrolling: Shares
     publishing: Repeatedly
@@ -75,7 +79,8 @@ def open_application(
     settings: Settings,
     *,
     observer: FaceObserver,
-    calibration: Calibration,
+    metric: Metric,
+    calibration: Calibration | None,
     policy: Policy,
     clock: Clock | None = None,
 ) -> Iterator[Application]:
@@ -83,6 +88,11 @@ def open_application(
 
     Parameters
     ----------
+    metric
+        By which the observer's templates are compared.
+    calibration
+        Built in for the observer's contract, in force until two persons put another in force;
+        None: a site has to make its own.
     clock
         For the demo and tests only; None: the operating system's.
 
@@ -90,7 +100,8 @@ def open_application(
     ------
     InputError
         If production settings meet a clock or identity authority that is not real, the clock is
-        behind what is on record, or something in the settings cannot be used.
+        behind what is on record, no calibration is in force, or something in the settings cannot
+        be used.
     LedgerError
         If database, archive and keys are not each other's, or the disk refused.
     """
@@ -100,6 +111,10 @@ def open_application(
     database = Database.open(settings.database_address, key=key)
     try:
         clock = _clock(clock, database)
+        calibrations = SqlCalibrations(
+            database, contract_id=observer.contract_id, metric=metric, built_in=calibration
+        )
+        calibrations.begin(at=clock.now())
         folder = settings.data_dir / "archive"
         require_installation(
             database, folder, authority=settings.authority, log_origin=settings.log_origin
@@ -118,10 +133,11 @@ def open_application(
         ):
             store = SqlLessonStore(database)
             turns = Turns(settings.judges)
-            checker = BoundedChecker(observer=observer, calibration=calibration, turns=turns)
+            checker = BoundedChecker(observer=observer, turns=turns)
             templates = TemplateSealer(keystore=keystore, authority=settings.authority)
             engine = LessonEngine(
                 checker=checker,
+                calibrations=calibrations,
                 templates=templates,
                 store=store,
                 archive=archive,
@@ -131,10 +147,18 @@ def open_application(
             _take_up(engine, database, clock)
             enroller = Enroller(
                 checker=checker,
+                calibrations=calibrations,
                 templates=templates,
                 store=store,
                 evidence=archive.evidence,
                 clock=clock,
+                comparisons=engine.comparisons,
+                duplicates=DuplicateSearch(
+                    gallery=_gallery(observer, metric, store, templates),
+                    store=store,
+                    templates=templates,
+                    rules=policy.duplicates,
+                ),
             )
 
             def sweep() -> None:
@@ -163,6 +187,7 @@ def open_application(
                     identity_authority=_identity_authority(settings, clock),
                     engine=engine,
                     enroller=enroller,
+                    calibrations=calibrations,
                     turns=turns,
                     enrolling=Shares(ENROLMENTS_AT_ONCE),
                     publishing=publishing,
@@ -201,6 +226,21 @@ def _resume(engine: LessonEngine, database: Database, clock: Clock) -> None:
     away_s = (clock.now() - away_since).total_seconds()
     count = engine.resume_after(away_since)
     logger.info("away for %.0f s; sessions interrupted: %d", away_s, count)
+
+
+def _gallery(
+    observer: FaceObserver, metric: Metric, store: SqlLessonStore, templates: TemplateSealer
+) -> Gallery:
+    """Return everybody's faces, out of the sealed templates: the only place where they are open."""
+    gallery = Gallery(observer.contract_id, metric)
+    rebuilt = rebuild(gallery, store, templates)
+    logger.info(
+        "faces that can be searched: %d; to be enrolled again: %d; forgotten: %d",
+        rebuilt.added,
+        rebuilt.outdated,
+        rebuilt.forgotten,
+    )
+    return gallery
 
 
 def _identity_authority(settings: Settings, clock: Clock) -> IdentityAuthority:

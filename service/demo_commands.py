@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from models.installation import install
-from models.observer import FaceObserver
+from models.observer import open_observer
 from models.packs import find_pack
 from pipelines.archive_verification import verify_receipt
 from pipelines.demo import DemoRow, DemoRun, prepare_folder
@@ -42,12 +42,17 @@ def demo(
     wanted = find_pack(settings.pack)
     prepare_folder(folder)  # refused before a hundred megabytes are fetched
     with progress_bars() as bars:
-        pack = install(wanted, settings.cache_dir, progress=bars)
+        pack = install(
+            wanted,
+            settings.cache_dir,
+            progress=bars,
+            allow_non_commercial=settings.allow_non_commercial,
+        )
         faces = fetch_portraits(settings.cache_dir, progress=bars)
     with run_demo(
         folder,
         settings=settings,
-        observer=FaceObserver(pack, threads=settings.threads),
+        observer=open_observer(pack, threads=settings.threads),
         calibration=DEFAULT_CALIBRATION,
         policy=default_policy(),
         faces=faces,

@@ -74,6 +74,7 @@ def run_demo(
     with open_application(
         _settings(settings, folder),
         observer=observer,
+        metric=calibration.metric,
         calibration=calibration,
         policy=policy,
         clock=clock,

@@ -116,17 +116,23 @@ def _require_id(platform_id: str) -> None:
 
 
 @contextmanager
-def _transaction(settings: Settings) -> Iterator[Connection]:
+def stored_database(settings: Settings) -> Iterator[Database]:
+    """Open the database that a service has begun; ``InputError`` where none was started yet."""
     path = settings.keys_folder / "database.key"
     if not path.is_file():  # a key made here would bind the database to the wrong folder
         raise InputError(f"{path} does not exist: start `zhenxue serve` there first")
     key = load_or_create_database_key(path)
     database = Database.open(settings.database_address, key=key)
     try:
-        with database.writing() as tx:
-            yield tx
+        yield database
     finally:
         database.close()
+
+
+@contextmanager
+def _transaction(settings: Settings) -> Iterator[Connection]:
+    with stored_database(settings) as database, database.writing() as tx:
+        yield tx
 
 
 def _show(key: ApiKey, *, as_json: bool) -> ExitCode:

@@ -9,14 +9,16 @@ import cv2
 import typer
 
 from models.installation import install
-from models.observer import FaceObserver
+from models.observer import open_observer
 from models.packs import find_pack
 from service.application import open_application
+from service.chosen_calibration import metric_of
+from service.chosen_models import chosen_attack_detector
 from service.console_output import ExitCode, out, progress_bars, reports_errors
 from service.http.app import create_app, openapi_document
 from service.http.server import base_url, listen, serve
 from service.settings import read_settings
-from verifier.comparison import DEFAULT_CALIBRATION
+from verifier.calibration import default_calibration
 from verifier.policy import default_policy
 
 DataOption = Annotated[
@@ -34,14 +36,26 @@ def serve_command(
     settings = read_settings(data_dir=data, host=host, port=port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     cv2.setNumThreads(settings.threads)  # its own pool would compete with the judges for cores
+    wanted = find_pack(settings.pack)
+    metric = metric_of(wanted)
     bound = listen(settings.host, settings.port)  # refused before anything is opened
     try:
         with progress_bars() as bars:
-            pack = install(find_pack(settings.pack), settings.cache_dir, progress=bars)
+            pack = install(
+                wanted,
+                settings.cache_dir,
+                progress=bars,
+                allow_non_commercial=settings.allow_non_commercial,
+            )
         with open_application(
             settings,
-            observer=FaceObserver(pack, threads=settings.threads),
-            calibration=DEFAULT_CALIBRATION,
+            observer=open_observer(
+                pack,
+                threads=settings.threads,
+                attack_detector=chosen_attack_detector(settings),
+            ),
+            metric=metric,
+            calibration=default_calibration(wanted.contract_id),
             policy=default_policy(),
         ) as application:
             out.print(f"zhenxue listens on {base_url(bound)}", markup=False)

@@ -12,6 +12,7 @@ from threading import BoundedSemaphore, Lock
 from typing import Final
 
 from pipelines.check import CheckedFrames, FrameChecker
+from verifier.calibration import AnyCalibration
 from verifier.comparison import Template
 from verifier.errors import VerifierError
 
@@ -75,11 +76,13 @@ class BoundedChecker(FrameChecker):
 
     turns: Turns
 
-    def check(self, frames: Sequence[bytes], reference: Template) -> CheckedFrames:
+    def check(
+        self, frames: Sequence[bytes], reference: Template | None, calibration: AnyCalibration
+    ) -> CheckedFrames:
         """Judge the frames that answered one prompt; ``BusyError`` if there is no turn for it."""
         with self.turns.take():
             # Not `super()`: a class with slots is another one than the one that it began as.
-            return FrameChecker.check(self, frames, reference)
+            return FrameChecker.check(self, frames, reference, calibration)
 
 
 @contextmanager

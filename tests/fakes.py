@@ -2,24 +2,39 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import numpy as np
 
 from tests.generated_images import jpeg, picture
 from verifier.arrays import Float32Array, Pixels
-from verifier.comparison import Calibration, Template
+from verifier.calibration import Calibration, CalibrationData, Metric
+from verifier.comparison import Template
 from verifier.observation import Box, FaceObservation, FrameObservation, HeadPose, QualityReason
 
 CONTRACT = "made-up-network@0123"
 
+CALIBRATION_DATA = CalibrationData(
+    subjects=300,
+    mated_subjects=300,
+    subject_pairs=44_850,
+    mated=900,
+    non_mated=44_850,
+    sha256="5c" * 32,
+)
+"""As many people as caps of 2 and -2 need."""
+
 CALIBRATION = Calibration(
     name="made up",
+    made_on=date(2026, 3, 1),
     contract_id=CONTRACT,
+    metric=Metric.L2,
     slope=10.0,
     intercept=-5.0,
     min_log10_lr=-2.0,
     max_log10_lr=2.0,
     cap_reason="made up",
+    data=CALIBRATION_DATA,
 )
 """A distance of 0 is a ratio of 2 (capped), of 0.5 is 0, of 1 is -2 (capped)."""
 

@@ -1,15 +1,16 @@
 """A store of lessons in memory: one unit of work at a time, all of it or nothing."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from threading import RLock
 
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import Lesson
-from pipelines.lesson_store import StoredEnrolment
+from pipelines.lesson_store import FoundCase, StoredEnrolment
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
 
 
@@ -20,12 +21,16 @@ class _Contents:
     lessons: dict[str, Lesson] = field(default_factory=dict)
     enrolments: dict[str, StoredEnrolment] = field(default_factory=dict)
     entries: list[bytes] = field(default_factory=list)
+    comparisons: Counter[tuple[str, date]] = field(default_factory=Counter)
+    cases: list[FoundCase] = field(default_factory=list)
 
     def copied(self) -> "_Contents":
         return _Contents(
             lessons=copy(self.lessons),
             enrolments=copy(self.enrolments),
             entries=copy(self.entries),
+            comparisons=copy(self.comparisons),
+            cases=copy(self.cases),
         )
 
 
@@ -76,6 +81,21 @@ class MemoryUnit:
     def store_enrolment(self, enrolment: StoredEnrolment) -> None:
         self.contents.enrolments[enrolment.learner_id] = enrolment
 
+    def remove_enrolment(self, learner_id: str) -> bool:
+        return self.contents.enrolments.pop(learner_id, None) is not None
+
+    def comparison_count(self, learner_id: str, day: date) -> int:
+        return self.contents.comparisons[learner_id, day]
+
+    def count_comparison(self, learner_id: str, day: date) -> None:
+        self.contents.comparisons[learner_id, day] += 1
+
+    def open_case(self, case: FoundCase) -> None:
+        people = {case.learner_id, case.other_learner_id}
+        same = [x for x in self.contents.cases if x.kind is case.kind]
+        if people not in [{x.learner_id, x.other_learner_id} for x in same]:
+            self.contents.cases.append(case)
+
 
 class MemoryStore:
     """A `pipelines.lesson_store.LessonStore` and `EntrySource`; ``broken`` refuses commits."""
@@ -114,6 +134,15 @@ class MemoryStore:
     def never_begun(self) -> Sequence[str]:
         lessons = self._contents.lessons.values()
         return [x.header.session_id for x in lessons if x.end is None and x.checkpoint is None]
+
+    def enrolments(self, *, after: str, limit: int) -> list[StoredEnrolment]:
+        kept = sorted(self._contents.enrolments.items())
+        return [stored for learner_id, stored in kept if learner_id > after][:limit]
+
+    @property
+    def cases(self) -> list[FoundCase]:
+        """What persons have to look at."""
+        return self._contents.cases
 
     def entry_count(self) -> int:
         return len(self._contents.entries)

@@ -6,7 +6,7 @@ written by :mod:`verifier.eligibility_record`.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, date, datetime, timedelta, timezone
 from typing import Final
@@ -16,6 +16,7 @@ from verifier.claim import require_apart
 from verifier.enrolment import Anchor
 from verifier.errors import InvalidRecordError
 from verifier.list_entry import ListEntry
+from verifier.review_case import CaseKind, CaseResolution
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 from verifier.transparency.canonical_json import JSONValue
@@ -210,6 +211,21 @@ class SessionFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFact:
+    """A case about the learner: what was noticed, and what two persons found; None: not yet."""
+
+    case_id: str
+    kind: CaseKind
+    opened_at: datetime
+    resolution: CaseResolution | None
+    extra: Mapping[str, JSONValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_texts(self, "case_id")
+        _require_zones(self, "opened_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EligibilityFacts:
     """Everything the gate decides on: one learner, one class, one moment.
 
@@ -227,6 +243,8 @@ class EligibilityFacts:
         Every entry that may concern the learner, the institution or the platform.
     claimed_s
         What the platform uploaded; None where it uploaded nothing.
+    open_cases
+        About the learner, on either side, that ask for a decision.
     extra
         Keys of the public record that this version does not know, kept and otherwise ignored.
 
@@ -248,6 +266,7 @@ class EligibilityFacts:
     sessions: tuple[SessionFact, ...] = ()
     list_entries: tuple[ListEntry, ...] = ()
     claimed_s: float | None = None
+    open_cases: tuple[CaseFact, ...] = ()
     extra: Mapping[str, JSONValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -260,10 +279,11 @@ class EligibilityFacts:
         _require(valid, "claimed_s", claimed_s, "a finite number >= 0")
         self._require_known_by_then()
         require_apart((s.session_id, s.opened_at, s.ended_at or self.as_of) for s in self.sessions)
-        entry_ids = [entry.entry_id for entry in self.list_entries]
-        _require(
-            len(set(entry_ids)) == len(entry_ids), "list_entries", len(entry_ids), "each entry once"
-        )
+        self._require_each_once("list_entries", [entry.entry_id for entry in self.list_entries])
+        self._require_each_once("open_cases", [case.case_id for case in self.open_cases])
+
+    def _require_each_once(self, name: str, ids: Sequence[str]) -> None:
+        _require(len(set(ids)) == len(ids), name, len(ids), "each of them once")
 
     def _require_known_by_then(self) -> None:
         """Refuse what came to be known later: a decision of that moment cannot rest on it."""
@@ -281,6 +301,7 @@ class EligibilityFacts:
             "enrolment": ([self.enrolment], ("enrolled_at",)),
             "sessions": (self.sessions, ("opened_at", "ended_at")),
             "list_entries": (self.list_entries, ("proposed_at", "approved_at")),
+            "open_cases": (self.open_cases, ("opened_at",)),
         }
         for group, (records, names) in groups.items():
             for record in records:

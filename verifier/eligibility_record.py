@@ -5,6 +5,7 @@ from datetime import datetime
 
 from verifier.assurance import Assurance
 from verifier.eligibility_facts import (
+    CaseFact,
     ClassFact,
     ConsentFact,
     EligibilityFacts,
@@ -17,6 +18,7 @@ from verifier.eligibility_rules import utc_text
 from verifier.enrolment import Anchor
 from verifier.errors import InvalidRecordError
 from verifier.list_entry import ListEntry, ListName, SubjectKind
+from verifier.review_case import CaseKind, CaseResolution
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 from verifier.strict_json import Fields, shown
@@ -26,7 +28,8 @@ from verifier.transparency.canonical_json import JSONValue
 def read_facts(record: object) -> EligibilityFacts:
     """Read one record, as :func:`verifier.strict_json.load_json` returns it.
 
-    Every key has to be there. Keys that nobody knows are kept and otherwise ignored.
+    Every key has to be there but ``open_cases``, which came later. Keys that nobody knows are kept
+    and otherwise ignored.
 
     Raises
     ------
@@ -48,6 +51,7 @@ def read_facts(record: object) -> EligibilityFacts:
         sessions=fields.objects("sessions", lambda session: _read_session(session, own)),
         list_entries=fields.objects("list_entries", read_list_entry),
         claimed_s=fields.optional("claimed_s", fields.number),
+        open_cases=fields.objects_if_any("open_cases", _read_case),
         extra=fields.extra(),
     )
 
@@ -67,6 +71,7 @@ def facts_record(facts: EligibilityFacts) -> dict[str, JSONValue]:
         "sessions": [_session_record(session) for session in facts.sessions],
         "list_entries": [list_entry_record(entry) for entry in facts.list_entries],
         "claimed_s": facts.claimed_s,
+        "open_cases": [_case_record(case) for case in facts.open_cases],
     }
 
 
@@ -183,6 +188,26 @@ def _roster_record(roster: RosterFact) -> dict[str, JSONValue]:
         "added_at": utc_text(roster.added_at),
         "removed_at": _optional_utc(roster.removed_at),
         "gaps": [_gap_record(gap) for gap in roster.gaps],
+    }
+
+
+def _read_case(fields: Fields) -> CaseFact:
+    return CaseFact(
+        case_id=fields.text("case_id"),
+        kind=fields.choice("kind", CaseKind),
+        opened_at=fields.moment("opened_at"),
+        resolution=fields.optional("resolution", lambda name: fields.choice(name, CaseResolution)),
+        extra=fields.extra(),
+    )
+
+
+def _case_record(case: CaseFact) -> dict[str, JSONValue]:
+    return {
+        **case.extra,
+        "case_id": case.case_id,
+        "kind": case.kind.value,
+        "opened_at": utc_text(case.opened_at),
+        "resolution": None if case.resolution is None else case.resolution.value,
     }
 
 

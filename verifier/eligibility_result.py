@@ -78,6 +78,9 @@ class GateCode(StrEnum):
     ASSURANCE_NOT_ACCEPTED = "ASSURANCE_NOT_ACCEPTED"
     BLACK_LISTED = "BLACK_LISTED"
     BLACK_LIST_PROPOSED = "BLACK_LIST_PROPOSED"
+    DUPLICATE_FACE_UNDER_REVIEW = "DUPLICATE_FACE_UNDER_REVIEW"
+    DUPLICATE_FACE_FOUND = "DUPLICATE_FACE_FOUND"
+    TOO_MANY_COMPARISONS = "TOO_MANY_COMPARISONS"
 
 
 GATE_TEXT: Final[Mapping[GateCode, tuple[str, str]]] = MappingProxyType(
@@ -165,6 +168,18 @@ GATE_TEXT: Final[Mapping[GateCode, tuple[str, str]]] = MappingProxyType(
         GateCode.BLACK_LIST_PROPOSED: (
             "有待批准的黑名单提议，须人工处理；提议本身不取消补贴",
             "A black-listing is proposed and not approved; a person has to decide on it.",
+        ),
+        GateCode.DUPLICATE_FACE_UNDER_REVIEW: (
+            "同一人脸疑似登记在两个身份下，须人工核实；核实前不取消补贴",
+            "One face may be enrolled under two identities; a person has to look.",
+        ),
+        GateCode.DUPLICATE_FACE_FOUND: (
+            "经两名经办人认定同一人登记了两个身份，须人工处理；认定本身不取消补贴",
+            "Two officers found one person under two identities; a person decides what follows.",
+        ),
+        GateCode.TOO_MANY_COMPARISONS: (
+            "一日内人脸比对次数异常，须人工核实",
+            "The face was compared unusually often in one day; a person has to look.",
         ),
     }
 )

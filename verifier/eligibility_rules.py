@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from verifier.assurance import Assurance
 from verifier.eligibility_facts import (
     FINAL_PHASES,
+    CaseFact,
     ClassFact,
     EligibilityFacts,
     SessionFact,
@@ -25,6 +26,7 @@ from verifier.eligibility_result import GateCode, GateOutcome, RuleResult, Scala
 from verifier.enrolment import STRENGTH, Anchor
 from verifier.list_entry import ListCheck, ListEntry, SubjectKind, check_subject, in_order
 from verifier.policy import Policy
+from verifier.review_case import CaseKind, still_stands
 
 Rule: TypeAlias = Callable[[EligibilityFacts, Policy], RuleResult]
 
@@ -200,6 +202,26 @@ def not_black_listed(facts: EligibilityFacts, policy: Policy) -> RuleResult:
     return _payable(rule, {"entries": 0})
 
 
+def no_open_case(facts: EligibilityFacts, _: Policy) -> RuleResult:
+    """No case about the learner asks for a decision, whichever side of it they are on.
+
+    It only ever refers: one of two people who look alike has done nothing, and of one person with
+    two identities nobody knows yet which is borrowed. Who is to lose anything is black-listed, by
+    two persons. Of a case that does not stand any more nothing is held up.
+    """
+    rule = "no_open_case@1"
+    standing = [case for case in facts.open_cases if still_stands(case.resolution)]
+    if not standing:
+        return _payable(rule, {"cases": 0})
+    first = min(standing, key=lambda case: (_CASE_ORDER.index(_case_code(case)), case.opened_at))
+    values: dict[str, Scalar] = {
+        "cases": len(standing),
+        "case_id": first.case_id,
+        **_times(opened_at=first.opened_at),
+    }
+    return _refer(rule, _case_code(first), values)
+
+
 RULES: Final[tuple[Rule, ...]] = (
     registered_before_event,
     consent_in_force,
@@ -210,6 +232,7 @@ RULES: Final[tuple[Rule, ...]] = (
     identity_anchored,
     assurance_accepted,
     not_black_listed,
+    no_open_case,
 )
 
 
@@ -312,6 +335,22 @@ def _list_checks(facts: EligibilityFacts) -> Iterator[ListCheck]:
     for kind, subject_id in subjects:
         for at in moments:
             yield check_subject(facts.list_entries, kind, subject_id, at)
+
+
+_CASE_ORDER: Final = (
+    GateCode.DUPLICATE_FACE_FOUND,
+    GateCode.DUPLICATE_FACE_UNDER_REVIEW,
+    GateCode.TOO_MANY_COMPARISONS,
+)
+"""Which of several cases is told: what is known before what is suspected."""
+
+
+def _case_code(case: CaseFact) -> GateCode:
+    if case.kind is CaseKind.TOO_MANY_COMPARISONS:
+        return GateCode.TOO_MANY_COMPARISONS
+    if case.resolution is None:
+        return GateCode.DUPLICATE_FACE_UNDER_REVIEW
+    return GateCode.DUPLICATE_FACE_FOUND
 
 
 def _entry_values(entries: list[ListEntry]) -> dict[str, Scalar]:

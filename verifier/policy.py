@@ -226,6 +226,39 @@ class GateRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRules:
+    """How often a template may be compared with.
+
+    ``max_per_learner_day``: answers and enrolments in one day of China time that were compared
+    with the learner's template; beyond it nothing is compared, and a person looks at it.
+    """
+
+    max_per_learner_day: int = _between(1, 100_000)
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateRules:
+    """When the same face under another id opens a case at enrolment.
+
+    Attributes
+    ----------
+    false_cases_per_enrolment
+        Expected of somebody who looks like nobody in particular, if the calibration holds.
+    most_cases_per_enrolment
+        The most alike are looked at first.
+    """
+
+    false_cases_per_enrolment: float = _between(1e-6, 1)
+    most_cases_per_enrolment: int = _between(1, 100)
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """A named version of every number, by group.
 
@@ -241,6 +274,8 @@ class Policy:
     presence: PresenceRates
     decision: DecisionRules
     gate: GateRules
+    comparison: ComparisonRules
+    duplicates: DuplicateRules
     values: Mapping[str, PolicyValue]
 
     @property
@@ -278,6 +313,8 @@ _GROUPS: Mapping[str, Any] = {
     "presence": PresenceRates,
     "decision": DecisionRules,
     "gate": GateRules,
+    "comparison": ComparisonRules,
+    "duplicates": DuplicateRules,
 }
 
 

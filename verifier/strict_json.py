@@ -120,6 +120,10 @@ class Fields:
             refuse(name, values, "a list")
         return tuple(_read_at(f"{name}[{at}]", value, read) for at, value in enumerate(values))
 
+    def objects_if_any(self, name: str, read: Callable[["Fields"], T]) -> tuple[T, ...]:
+        """Return `objects`; none where the key is missing, since it came later than its format."""
+        return self.objects(name, read) if name in self._record else ()
+
     def extra(self) -> dict[str, JSONValue]:
         """Return what nobody has asked for so far."""
         return {key: value for key, value in self._record.items() if key not in self._asked}

@@ -10,10 +10,21 @@ from fastapi.routing import APIRoute
 from pipelines.clock import SystemClock
 from pipelines.lesson_course import RECEIVING_S
 from service.application import Application
-from service.http import classes, eligibility, health, learners, lists, prompts, receipts, sessions
-from service.http.body_limit import BodyLimits, IsKnown
-from service.http.callers import is_known
-from service.http.middleware import install_middleware, nobody_is_known
+from service.http import (
+    calibrations,
+    cases,
+    classes,
+    eligibility,
+    health,
+    learners,
+    lists,
+    prompts,
+    receipts,
+    sessions,
+)
+from service.http.body_limit import BodyLimits, FindCaller
+from service.http.callers import caller_by_header
+from service.http.middleware import find_nobody, install_middleware
 from service.http.problem_handlers import install_problem_handlers
 from service.http.problems import Problem
 from verifier.protocols import Clock
@@ -36,12 +47,23 @@ _DESCRIPTION: Final = """\
 Proof of presence for subsidised online training. Platforms and learners are told pass, retry or
 refer and never a score. Every refusal is `application/problem+json` with a stable `code`.
 """
-_ROUTERS: Final = (learners, classes, sessions, prompts, receipts, eligibility, lists, health)
+_ROUTERS: Final = (
+    learners,
+    classes,
+    sessions,
+    prompts,
+    receipts,
+    eligibility,
+    lists,
+    cases,
+    calibrations,
+    health,
+)
 
 
 def create_app(application: Application) -> FastAPI:
     """Return the app that serves an application."""
-    app = _app(application.clock, partial(is_known, application))
+    app = _app(application.clock, partial(caller_by_header, application))
     app.state.application = application
     return app
 
@@ -51,7 +73,7 @@ def openapi_document() -> dict[str, Any]:
     return _app(SystemClock()).openapi()
 
 
-def _app(clock: Clock, is_known: IsKnown = nobody_is_known) -> FastAPI:
+def _app(clock: Clock, find_caller: FindCaller = find_nobody) -> FastAPI:
     app = FastAPI(
         title="zhenxue",
         summary="真学",
@@ -67,7 +89,7 @@ def _app(clock: Clock, is_known: IsKnown = nobody_is_known) -> FastAPI:
         _summarise(module.router)
         app.include_router(module.router)
     install_problem_handlers(app)
-    install_middleware(app, clock=clock, limits=LIMITS, is_known=is_known)
+    install_middleware(app, clock=clock, limits=LIMITS, find_caller=find_caller)
     _describe_problems(app)
     return app
 

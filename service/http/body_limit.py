@@ -28,7 +28,7 @@ from service.http.request_log import request_id_of
 from verifier.errors import VerifierError
 from verifier.protocols import Clock
 
-IsKnown: TypeAlias = Callable[[str | None], bool]
+FindCaller: TypeAlias = Callable[[str | None], object | None]
 
 # No body is near as long, and Python refuses to read a number of thousands of digits.
 _MOST_LENGTH_DIGITS = 18
@@ -65,18 +65,19 @@ class BodyGate:
 
     Parameters
     ----------
-    is_known
-        Says whether an ``Authorization`` header, None where there is none, is somebody's; asked
-        in a thread, since it may look into a database.
+    find_caller
+        Says whose an ``Authorization`` header is, itself None where there is none; None: nobody's.
+        Asked in a thread, since it may look into a database. Who was found is the request's
+        ``state.caller``, so that nobody has to be looked up twice.
     """
 
     def __init__(
-        self, app: ASGIApp, *, clock: Clock, limits: BodyLimits, is_known: IsKnown
+        self, app: ASGIApp, *, clock: Clock, limits: BodyLimits, find_caller: FindCaller
     ) -> None:
         self._app = app
         self._clock = clock
         self._limits = limits
-        self._is_known = is_known
+        self._find_caller = find_caller
         self._bytes, self._seconds = _ByPath(limits.by_route), _ByPath(limits.slower_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,16 +108,18 @@ class BodyGate:
         if length or "transfer-encoding" in headers:
             _require_json(headers)
         if most > self._limits.default_bytes:
-            await self._require_known(headers)
+            scope["state"]["caller"] = await self._require_known(headers)
         try:
             async with asyncio.timeout(within_s):
                 return await _read(receive, most)
         except TimeoutError:
             raise ProblemError("request_timeout") from None
 
-    async def _require_known(self, headers: Headers) -> None:
-        if not await run_in_threadpool(self._is_known, headers.get("authorization")):
+    async def _require_known(self, headers: Headers) -> object:
+        found = await run_in_threadpool(self._find_caller, headers.get("authorization"))
+        if found is None:
             raise ProblemError("unauthenticated")
+        return found
 
 
 class _ByPath:

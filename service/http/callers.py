@@ -91,16 +91,20 @@ class Caller:
 
 
 def caller(
+    request: Request,
     application: ApplicationOf,
     shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
     """Return who calls.
 
     1. Something of a known form was shown.
-    2. Its digest is on record, not revoked, and no token of a session long ended.
+    2. Its digest is on record, not revoked, and no token of a session long ended; of a request
+       with a large body, when its headers came.
     3. Whoever is charged for that caller has not asked too often.
     """
-    found = None if shown is None else known_caller(application, shown.credentials)
+    found: Caller | None = getattr(request.state, "caller", None)
+    if found is None and shown is not None:
+        found = known_caller(application, shown.credentials)
     if found is None:
         raise ProblemError("unauthenticated")
     require_allowance(
@@ -109,10 +113,10 @@ def caller(
     return found
 
 
-def is_known(application: Application, authorization: str | None) -> bool:
-    """Say whether an ``Authorization`` header is somebody's, before anything else is looked at."""
+def caller_by_header(application: Application, authorization: str | None) -> Caller | None:
+    """Return whose an ``Authorization`` header is; None if it is nobody's."""
     scheme, shown = get_authorization_scheme_param(authorization)
-    return scheme.lower() == "bearer" and known_caller(application, shown) is not None
+    return known_caller(application, shown) if scheme.lower() == "bearer" else None
 
 
 def known_caller(application: Application, shown: str) -> Caller | None:

@@ -32,6 +32,16 @@ from verifier.errors import UnknownSubjectError
 
 MOST_CLAIMED_MINUTES: Final = 1_000_000
 
+_FOR_OFFICERS: Final = frozenset(
+    {
+        GateCode.BLACK_LIST_PROPOSED,  # a proposal must not warn anybody
+        # Nor must the engine tell who asks whether a face is known under another identity.
+        GateCode.DUPLICATE_FACE_UNDER_REVIEW,
+        GateCode.DUPLICATE_FACE_FOUND,
+        GateCode.TOO_MANY_COMPARISONS,
+    }
+)
+
 router = APIRouter(tags=["eligibility"])
 
 
@@ -176,8 +186,8 @@ def _eligibility(decided: Eligibility, found: Caller) -> EligibilityOut:
 
 def _rule(result: RuleResult, found: Caller) -> RuleOut:
     code, text = result.code, result.text or (None, None)
-    if code is GateCode.BLACK_LIST_PROPOSED and not found.is_officer:
-        code, text = None, OUTCOME_TEXT[result.outcome]  # a proposal must not warn anybody
+    if code in _FOR_OFFICERS and not found.is_officer:
+        code, text = None, OUTCOME_TEXT[result.outcome]
     told = RuleOut(
         rule=result.rule, outcome=result.outcome, code=code, text_zh=text[0], text_en=text[1]
     )

@@ -101,6 +101,9 @@ class EnrolmentOut(Message):
 
     anchor: Anchor
     enrolled_at: datetime
+    outdated: bool = Field(
+        description="Made with a model that is not in use any more: enrol again before a session."
+    )
 
 
 class IdentityOnRecord(Message):
@@ -215,7 +218,7 @@ def get_learner(learner_id: OpaqueId, found: StaffCaller, application: Applicati
     """Return a learner's registration, consent and enrolment; to officers also the name."""
     with application.database.reading() as tx:
         _require_own(tx, found, learner_id)
-        shown = _learner(tx, learner_id)
+        shown = _learner(application, tx, learner_id)
         identity = registry.identity_of(tx, learner_id) if found.is_officer else None
     if identity is None:
         return shown
@@ -238,7 +241,7 @@ def give_consent(
             version=body.version,
             at=application.clock.now(),
         )
-        return _learner(tx, learner_id)
+        return _learner(application, tx, learner_id)
 
 
 @router.delete("/v1/learners/{learner_id}/consent", responses=problems("unknown_subject"))
@@ -251,7 +254,7 @@ def withdraw_consent(
         registry.withdraw_consent(
             tx, learner_id=learner_id, purpose=PURPOSE, at=application.clock.now()
         )
-        return _learner(tx, learner_id)
+        return _learner(application, tx, learner_id)
 
 
 @router.post(
@@ -374,12 +377,12 @@ def _is_known(application: Application, platform_id: str, reference: str) -> boo
     return True
 
 
-def _learner(tx: Connection, learner_id: str) -> LearnerOut:
+def _learner(application: Application, tx: Connection, learner_id: str) -> LearnerOut:
     return LearnerOut(
         learner_id=learner_id,
         registered_at=registry.registered_at(tx, learner_id),
         consent=_consent(tx, learner_id),
-        enrolment=_enrolment(tx, learner_id),
+        enrolment=_enrolment(application, tx, learner_id),
     )
 
 
@@ -391,9 +394,13 @@ def _consent(tx: Connection, learner_id: str) -> ConsentOut | None:
     return ConsentOut(version=in_force[-1].version, given_at=in_force[-1].given_at)
 
 
-def _enrolment(tx: Connection, learner_id: str) -> EnrolmentOut | None:
+def _enrolment(application: Application, tx: Connection, learner_id: str) -> EnrolmentOut | None:
     try:
         stored = SqlLessonReader(tx).enrolment(learner_id)
     except UnknownSubjectError:
         return None
-    return EnrolmentOut(anchor=stored.anchor, enrolled_at=stored.enrolled_at)
+    return EnrolmentOut(
+        anchor=stored.anchor,
+        enrolled_at=stored.enrolled_at,
+        outdated=stored.contract_id != application.calibrations.contract_id,
+    )

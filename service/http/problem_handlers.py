@@ -39,7 +39,7 @@ _CODES: Mapping[type[Exception], str] = {
     InvalidRecordError: "invalid_record",
     UnknownSubjectError: "unknown_subject",
     InputError: "invalid_input",
-    ContractMismatchError: "contract_mismatch",
+    ContractMismatchError: "enrolment_outdated",
     ModelUnavailableError: "model_unavailable",
     IdentityAuthorityUnavailableError: "identity_authority_unavailable",
     LiveStateUnavailableError: "live_state_unavailable",

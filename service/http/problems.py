@@ -68,10 +68,10 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         "evidence_pending": ProblemKind(
             409, "No signed checkpoint holds it yet", "尚未进入已签名的存证", 1
         ),
-        "contract_mismatch": ProblemKind(
+        "enrolment_outdated": ProblemKind(
             409,
-            "The reference was made with another model; enrol again",
-            "模型已更换，请重新登记人脸",
+            "The face was enrolled with another model; enrol it again",
+            "人脸模型已更换，请重新登记人脸",
         ),
         # What the state of a session or prompt does not allow; codes of ProtocolError.
         "not_allowed_now": ProblemKind(
@@ -94,6 +94,10 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         "already_approved": ProblemKind(409, "It was approved before", "已批准过"),
         "second_person_wanted": ProblemKind(
             409, "Another person has to approve it", "须由另一人批准"
+        ),
+        "case_closed": ProblemKind(409, "The case was closed before", "该案件已办结"),
+        "not_proposed": ProblemKind(
+            409, "That is not what another officer proposed", "与待批准的处理意见不一致"
         ),
         "session_changed": ProblemKind(
             409, "The session changed meanwhile", "本次学习状态已变化，请重试", 1

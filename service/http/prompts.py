@@ -19,7 +19,7 @@ from service.http.calls import Calls
 from service.http.problem_responses import problems
 from service.http.problems import ProblemError
 from service.http.values import Base64Bytes, Message, OpaqueId
-from service.sql.owners import asked_of
+from service.sql.session_index import asked_of
 from verifier.answer import ANSWER_TEXT, AnswerReason
 from verifier.assurance import Assurance
 from verifier.errors import UnknownSubjectError
@@ -111,6 +111,7 @@ class AnswerOut(Message):
         "answer_in_progress",
         "session_over",
         "consent_missing",
+        "enrolment_outdated",
         "body_too_large",
         "idempotency_conflict",
         "busy",

@@ -10,7 +10,6 @@ from service.http.callers import AnyCaller, ApplicationOf, Caller
 from service.http.problem_responses import problems
 from service.http.problems import ProblemError
 from service.sql import registry
-from service.sql.evidence_session import session_of_entry
 from service.sql.session_index import EvidencePlace, place_of_evidence
 from verifier.errors import UnknownSubjectError
 
@@ -58,7 +57,7 @@ def _is_own(tx: Connection, found: Caller, place: EvidencePlace) -> bool:
     if found.is_officer:
         return True
     if found.access is not None:
-        return session_of_entry(tx, place.index) == found.access.session_id
+        return place.session_id == found.access.session_id
     if place.platform_id is not None:
         return place.platform_id == found.platform_id
     # An enrolment belongs to the learner: to every platform that brought them.

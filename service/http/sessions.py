@@ -163,7 +163,11 @@ class SessionOut(Message):
     status_code=201,
     response_model=SessionOpened,
     responses=problems(
-        "unknown_subject", "consent_missing", "not_available", "idempotency_conflict"
+        "unknown_subject",
+        "consent_missing",
+        "enrolment_outdated",
+        "not_available",
+        "idempotency_conflict",
     ),
 )
 def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Response:

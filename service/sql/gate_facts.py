@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from service.sql.cases import standing_cases
 from service.sql.registry import consents, registered_at
 from service.sql.subject_lists import entries_about
 from service.sql.tables import enrolment, session
@@ -64,6 +65,7 @@ def eligibility_facts(
         sessions=_sessions(tx, learner_id, class_id, published_size),
         list_entries=entries_about(tx, subjects),
         claimed_s=claimed_s(tx, class_id=class_id, learner_id=learner_id),
+        open_cases=standing_cases(tx, learner_id),
     )
 
 

@@ -59,6 +59,7 @@ def session_row(lesson: Lesson) -> dict[str, Any]:
         "opened_index": lesson.opened_index,
         "last_index": lesson.last_index,
         "sequence": lesson.sequence,
+        "calibration_id": lesson.calibration_id,
         "version": lesson.version,
         **_end_columns(lesson),
     }
@@ -192,6 +193,7 @@ def lesson_of(
         checkpoint=_checkpoint(row),
         answers=tuple(map(_answer, chain.from_iterable(made.values()))),
         end=_end(row, state, spans),
+        calibration_id=row["calibration_id"],
         version=row["version"],
     )
 

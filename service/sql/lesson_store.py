@@ -6,15 +6,16 @@ is repeated for the same request.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import Lesson
-from pipelines.lesson_store import StoredEnrolment
-from service.sql import tables
+from pipelines.lesson_store import FoundCase, StoredEnrolment
+from service.sql import cases, tables
 from service.sql.database import Database
 from service.sql.entry_log import append_entry
 from service.sql.insertion import insert_new
@@ -39,22 +40,17 @@ class SqlLessonReader:
     def enrolment(self, learner_id: str) -> StoredEnrolment:
         """Return a learner's enrolment; ``UnknownSubjectError`` if there is none."""
         enrolment = tables.enrolment
-        row = (
-            self.tx.execute(select(enrolment).where(enrolment.c.learner_id == learner_id))
-            .mappings()
-            .one_or_none()
-        )
+        own = select(enrolment).where(enrolment.c.learner_id == learner_id)
+        row = self.tx.execute(own).one_or_none()
         if row is None:
             raise UnknownSubjectError("this learner is not enrolled")
-        return StoredEnrolment(
-            learner_id=row["learner_id"],
-            contract_id=row["contract_id"],
-            sealed_template=bytes(row["sealed_template"]),
-            anchor=Anchor(row["anchor"]),
-            enrolled_at=row["enrolled_at"],
-            evidence_id=row["evidence_id"],
-            authority_reference=row["authority_reference"],
-        )
+        return _stored_enrolment(row)
+
+    def comparison_count(self, learner_id: str, day: date) -> int:
+        """Return how often somebody was compared with the learner's template that day."""
+        row = tables.comparison_count.c
+        chosen = select(row.count).where((row.learner_id == learner_id) & (row.day == day))
+        return self.tx.execute(chosen).scalar_one_or_none() or 0
 
     def _chosen(self, session_id: str) -> Select[Any]:
         return select(tables.session).where(_session.session_id == session_id)
@@ -169,6 +165,35 @@ class SqlLessonUnit(SqlLessonReader):
             own = table.c.learner_id == enrolment.learner_id
             self.tx.execute(update(table).where(own).values(values))
 
+    def remove_enrolment(self, learner_id: str) -> bool:
+        """Remove a learner's enrolment, sealed template and all; say whether there was one."""
+        own = tables.enrolment.c.learner_id == learner_id
+        return self.tx.execute(delete(tables.enrolment).where(own)).rowcount == 1
+
+    def count_comparison(self, learner_id: str, day: date) -> None:
+        """Count one more comparison with the learner's template that day."""
+        table = tables.comparison_count
+        add = sqlite.insert if self.tx.dialect.name == "sqlite" else postgresql.insert
+        one = add(table).values(learner_id=learner_id, day=day, count=1)
+        # In one statement: what two units count at the same time is both counted.
+        self.tx.execute(
+            one.on_conflict_do_update(
+                index_elements=[table.c.learner_id, table.c.day],
+                set_={"count": table.c.count + 1},
+            )
+        )
+
+    def open_case(self, case: FoundCase) -> None:
+        """Have a person look at something; if the same is open already, nothing is added."""
+        cases.open_case(
+            self.tx,
+            kind=case.kind,
+            learner_id=case.learner_id,
+            other_learner_id=case.other_learner_id,
+            details=case.details,
+            at=case.at,
+        )
+
     def _require_on_record(self, lesson: Lesson) -> None:
         state = lesson.state
         for noun, key, wanted in (
@@ -238,9 +263,29 @@ class SqlLessonStore:
         never = _session.ended_at.is_(None) & _session.checkpoint_size.is_(None)
         return self._ids(select(_session.session_id).where(never).order_by(_session.opened_at))
 
+    def enrolments(self, *, after: str, limit: int) -> Sequence[StoredEnrolment]:
+        """Return the first ``limit`` enrolments by learner's id, of ids above ``after``."""
+        learner_id = tables.enrolment.c.learner_id
+        chosen = select(tables.enrolment).where(learner_id > after)
+        with self._database.reading() as tx:
+            found = tx.execute(chosen.order_by(learner_id).limit(limit))
+            return [_stored_enrolment(row) for row in found]
+
     def _ids(self, chosen: Select[Any]) -> Sequence[str]:
         with self._database.reading() as tx:
             return list(tx.execute(chosen).scalars())
+
+
+def _stored_enrolment(row: Row[Any]) -> StoredEnrolment:
+    return StoredEnrolment(
+        learner_id=row.learner_id,
+        contract_id=row.contract_id,
+        sealed_template=bytes(row.sealed_template),
+        anchor=Anchor(row.anchor),
+        enrolled_at=row.enrolled_at,
+        evidence_id=row.evidence_id,
+        authority_reference=row.authority_reference,
+    )
 
 
 def _added(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from service.sql.lesson_store import SqlLessonReader
-from service.sql.tables import enrolment, log_entry, session
+from service.sql.tables import enrolment, log_entry, prompt, session
+from verifier.assurance import Assurance
 from verifier.claim import SessionAccount
 from verifier.errors import UnknownSubjectError
 
@@ -24,14 +25,26 @@ class SessionOwner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who was asked by a prompt, in which session, and at which platform."""
+
+    session_id: str
+    learner_id: str
+    platform_id: str
+    assurance: Assurance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidencePlace:
     """An entry of the log: its 0-based index, and whose it is.
 
-    ``platform_id`` is None for an enrolment, which belongs to no platform.
+    ``session_id`` and ``platform_id`` are None for an enrolment, which belongs to no session and
+    to no platform.
     """
 
     index: int
     learner_id: str
+    session_id: str | None
     platform_id: str | None
 
 
@@ -48,6 +61,22 @@ def owner_of_session(tx: Connection, session_id: str) -> SessionOwner:
     )
 
 
+def asked_of(tx: Connection, prompt_id: str) -> Asked | None:
+    """Return who was asked by a prompt; None if there is no such prompt."""
+    row = session.c
+    columns = (row.session_id, row.learner_id, row.platform_id, row.assurance)
+    found = select(*columns).join(prompt).where(prompt.c.prompt_id == prompt_id)
+    asked = tx.execute(found).one_or_none()
+    if asked is None:
+        return None
+    return Asked(
+        session_id=asked.session_id,
+        learner_id=asked.learner_id,
+        platform_id=asked.platform_id,
+        assurance=Assurance(asked.assurance),
+    )
+
+
 def place_of_evidence(tx: Connection, evidence_id: str) -> EvidencePlace:
     """Return where an entry stands; ``UnknownSubjectError`` if there is none about a learner.
 
@@ -59,13 +88,18 @@ def place_of_evidence(tx: Connection, evidence_id: str) -> EvidencePlace:
     if entry is not None and entry.session_id is not None:
         owner = owner_of_session(tx, entry.session_id)
         return EvidencePlace(
-            index=entry.log_index, learner_id=owner.learner_id, platform_id=owner.platform_id
+            index=entry.log_index,
+            learner_id=owner.learner_id,
+            session_id=owner.session_id,
+            platform_id=owner.platform_id,
         )
     enrolled = select(enrolment.c.learner_id).where(enrolment.c.evidence_id == evidence_id)
     learner_id = tx.execute(enrolled).scalar_one_or_none()
     if entry is None or learner_id is None:
         raise UnknownSubjectError("there is no evidence with that id")
-    return EvidencePlace(index=entry.log_index, learner_id=learner_id, platform_id=None)
+    return EvidencePlace(
+        index=entry.log_index, learner_id=learner_id, session_id=None, platform_id=None
+    )
 
 
 def session_accounts(tx: Connection, *, learner_id: str, class_id: str) -> Sequence[SessionAccount]:

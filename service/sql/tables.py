@@ -23,6 +23,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -262,6 +263,65 @@ list_entry = Table(
     Index("ix_list_entry_subject_kind_subject_id", "subject_kind", "subject_id"),
 )
 
+# --- faces: how much a score says, and what two persons have to look at ------------------------
+
+calibration = Table(
+    "calibration",
+    metadata,
+    _text("calibration_id"),  # SHA-256 of the document
+    _text("contract_id", length=LONGEST_TITLE),
+    Column("document", Text, nullable=False),
+    _text("proposed_by", length=LONGEST_TITLE),
+    _time("proposed_at"),
+    _text("approved_by", length=LONGEST_TITLE, null=True),
+    _time("approved_at", null=True),
+    PrimaryKeyConstraint("calibration_id"),
+    Index("ix_calibration_contract_id", "contract_id"),
+)
+
+review_case = Table(
+    "review_case",
+    metadata,
+    _text("case_id"),
+    _text("kind", length=32),
+    _learner(),
+    # Of two learners, the one whose id comes first in order is ``learner_id``.
+    _text("other_learner_id", ForeignKey("learner.learner_id"), null=True),
+    _time("opened_at"),
+    Column("details", EncryptedJSON("review_case.details"), nullable=False),
+    _text("resolution", length=32, null=True),
+    _text("proposed_by", length=LONGEST_TITLE, null=True),
+    _time("proposed_at", null=True),
+    _text("closed_by", length=LONGEST_TITLE, null=True),
+    _time("closed_at", null=True),
+    PrimaryKeyConstraint("case_id"),
+    Index("ix_review_case_learner_id", "learner_id"),
+    Index("ix_review_case_other_learner_id", "other_learner_id"),
+)
+# In an index NULL equals nothing: a case about one learner needs its own.
+_only_one(
+    "ix_review_case_open_of_two",
+    review_case.c.kind,
+    review_case.c.learner_id,
+    review_case.c.other_learner_id,
+    where=review_case.c.closed_at.is_(None),
+)
+_only_one(
+    "ix_review_case_open_of_one",
+    review_case.c.kind,
+    review_case.c.learner_id,
+    where=review_case.c.closed_at.is_(None) & review_case.c.other_learner_id.is_(None),
+)
+
+comparison_count = Table(
+    "comparison_count",
+    metadata,
+    _learner(),
+    Column("day", Date, nullable=False),  # in China
+    Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("learner_id", "day"),
+)
+
 # --- the log, as acknowledged ------------------------------------------------------------------
 
 log_head = Table(
@@ -327,6 +387,7 @@ session = Table(
     _seconds("pending_s", null=True),
     Column("credit_hours", Double),
     Column("score", EncryptedJSON("session.score")),
+    _text("calibration_id", null=True),  # null: opened before there were any
     PrimaryKeyConstraint("session_id"),
     UniqueConstraint("learner_id", "class_id", "session_number"),
 )

@@ -5,17 +5,17 @@ do, turning a picture into a vector, is told in ``tests/models``; here vectors a
 """
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
 
-from tests.fakes import CONTRACT, face, frame, vector_at
+from tests.fakes import CALIBRATION_DATA, CONTRACT, face, frame, vector_at
 from verifier.answer import AnswerReason, ComparedFace, JudgedCapture, judge_capture
+from verifier.calibration import Calibration, Metric
 from verifier.check import Check, Outcome, SessionEvidence
 from verifier.claim import Claim, SessionAccount, SettlementReason, settle
 from verifier.comparison import (
-    Calibration,
     ComparisonOutcome,
     Template,
     compare,
@@ -42,12 +42,15 @@ REFERENCE = Template(contract_id=CONTRACT, vector=vector_at(0.0))
 
 CALIBRATION = Calibration(
     name="for this lesson",
+    made_on=date(2026, 3, 1),
     contract_id=CONTRACT,
+    metric=Metric.L2,
     slope=20.0,
     intercept=-8.0,
     min_log10_lr=-2.0,
     max_log10_lr=2.0,
-    cap_reason="100 people stand behind it",
+    cap_reason="300 people stand behind it",
+    data=CALIBRATION_DATA,
 )
 
 
@@ -65,9 +68,9 @@ def test_1_two_faces_become_one_number() -> None:
     The comparison score is 1 minus the distance, so that higher is more alike. The score says
     nothing yet about who it is: 0.4 may be much from one network and little from another.
     """
-    assert comparison_score(REFERENCE.vector, probe(0.0).vector) == 1.0
-    assert comparison_score(REFERENCE.vector, probe(0.6).vector) == pytest.approx(0.4)
-    assert comparison_score(REFERENCE.vector, probe(1.2).vector) == pytest.approx(-0.2)
+    assert comparison_score(REFERENCE.vector, probe(0.0).vector, Metric.L2) == 1.0
+    assert comparison_score(REFERENCE.vector, probe(0.6).vector, Metric.L2) == pytest.approx(0.4)
+    assert comparison_score(REFERENCE.vector, probe(1.2).vector, Metric.L2) == pytest.approx(-0.2)
 
 
 def test_2_a_score_becomes_a_likelihood_ratio() -> None:

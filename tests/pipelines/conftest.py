@@ -5,18 +5,17 @@ from pathlib import Path
 import pytest
 
 from models.installation import open_pack
-from models.observer import FaceObserver
+from models.observer import FaceObserver, open_observer
 from pipelines.check import FrameChecker
-from verifier.comparison import DEFAULT_CALIBRATION
 
 
 @pytest.fixture(scope="session")
 def observer(models_cache: Path) -> FaceObserver:
     """Open the default pack's networks."""
-    return FaceObserver(open_pack("default", models_cache))
+    return open_observer(open_pack("default", models_cache))
 
 
 @pytest.fixture(scope="session")
 def checker(observer: FaceObserver) -> FrameChecker:
-    """Judge with the real networks under the default calibration."""
-    return FrameChecker(observer=observer, calibration=DEFAULT_CALIBRATION)
+    """Judge with the real networks."""
+    return FrameChecker(observer=observer)

@@ -1,8 +1,8 @@
 """A stage for lessons without weights: people are colours, and a fake observer knows them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from importlib import resources
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from pipelines.lesson_engine import LessonEngine
 from pipelines.lesson_store import StoredEnrolment
 from pipelines.private_files import load_or_create_signer
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
-from tests.fakes import face
+from tests.fakes import CALIBRATION_DATA, face
+from tests.memory_calibrations import MemoryCalibrations
 from tests.memory_store import MemoryStore
 from verifier.arrays import Pixels
-from verifier.comparison import Calibration, Template
+from verifier.calibration import Calibration, Metric
+from verifier.comparison import Template
 from verifier.enrolment import Anchor
 from verifier.observation import FrameObservation, QualityReason
 from verifier.policy import Policy, load_policy
@@ -44,12 +46,15 @@ _COLOURS = {
 }
 CALIBRATION = Calibration(
     name="colours",
+    made_on=date(2026, 3, 1),
     contract_id=CONTRACT,
+    metric=Metric.L2,
     slope=4.0,
     intercept=-2.0,
     min_log10_lr=-2.0,
     max_log10_lr=2.0,
     cap_reason="a test",
+    data=CALIBRATION_DATA,
 )
 
 
@@ -83,12 +88,19 @@ class ColourObserver:
         )
 
 
-def dense_policy() -> Policy:
-    """Return the default policy with prompts so dense that chance never leaves a long gap."""
+def dense_policy(*, with_duplicates: bool = False) -> Policy:
+    """Return the default policy with prompts so dense that chance never leaves a long gap.
+
+    Unless ``with_duplicates``, no two faces are alike enough for a case: on a stage everybody has
+    one of two.
+    """
     shipped = resources.files("verifier.policies").joinpath("default.toml").read_bytes()
     dense = shipped.replace(b"mean_gap_s = { value = 180,", b"mean_gap_s = { value = 75,")
     assert dense != shipped
-    return load_policy(dense)
+    policy = load_policy(dense)
+    if with_duplicates:
+        return policy
+    return replace(policy, duplicates=replace(policy.duplicates, false_cases_per_enrolment=1e-6))
 
 
 @dataclass(kw_only=True)
@@ -101,6 +113,7 @@ class LessonStage:
     keystore: KeyStore
     templates: TemplateSealer
     store: MemoryStore
+    calibrations: MemoryCalibrations
     engine: LessonEngine
 
     @classmethod
@@ -114,9 +127,11 @@ class LessonStage:
         )
         templates = TemplateSealer(keystore=keystore, authority="test")
         clock = ManualClock(STARTS)
-        checker = FrameChecker(observer=ColourObserver(), calibration=CALIBRATION)
+        checker = FrameChecker(observer=ColourObserver())
+        calibrations = MemoryCalibrations(CALIBRATION)
         engine = LessonEngine(
             checker=checker,
+            calibrations=calibrations,
             templates=templates,
             store=store,
             archive=archive,
@@ -130,6 +145,7 @@ class LessonStage:
             keystore=keystore,
             templates=templates,
             store=store,
+            calibrations=calibrations,
             engine=engine,
         )
 
@@ -137,6 +153,7 @@ class LessonStage:
         """Build a new engine on the same archive, as after a restart."""
         self.engine = LessonEngine(
             checker=self.engine.checker,
+            calibrations=self.calibrations,
             templates=self.templates,
             store=self.store,
             archive=self.archive,

@@ -33,11 +33,11 @@ BROKEN = FRAME[: len(FRAME) // 2]
 
 
 def checker_of(*script: FrameObservation) -> FrameChecker:
-    return FrameChecker(observer=ScriptedObserver(script), calibration=CALIBRATION)
+    return FrameChecker(observer=ScriptedObserver(script))
 
 
 def reason_of(*script: FrameObservation) -> AnswerReason:
-    return checker_of(*script).check([FRAME] * len(script), REFERENCE).judged.reason
+    return checker_of(*script).check([FRAME] * len(script), REFERENCE, CALIBRATION).judged.reason
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,7 @@ def test_a_face_unfit_for_comparison_is_not_compared() -> None:
 
 def test_a_frame_that_cannot_be_read_is_passed_over() -> None:
     observer = ScriptedObserver([ALONE])
-    checked = FrameChecker(observer=observer, calibration=CALIBRATION).check(
-        [BROKEN, FRAME], REFERENCE
-    )
+    checked = FrameChecker(observer=observer).check([BROKEN, FRAME], REFERENCE, CALIBRATION)
     assert checked.judged.judgement is Judgement.PASS
     assert checked.judged.frame_index == 1
     assert len(observer.observed) == 1
@@ -75,7 +73,7 @@ def test_a_frame_that_cannot_be_read_is_passed_over() -> None:
 
 @pytest.mark.parametrize("frames", [[], [BROKEN], [b"", b"no picture"]])
 def test_without_a_readable_frame_there_is_no_picture_and_a_retry(frames: list[bytes]) -> None:
-    checked = checker_of().check(frames, REFERENCE)
+    checked = checker_of().check(frames, REFERENCE, CALIBRATION)
     assert checked.judged.reason is AnswerReason.PICTURE_UNREADABLE
     assert checked.judged.judgement is Judgement.RETRY
     assert checked.picture is None
@@ -84,20 +82,20 @@ def test_without_a_readable_frame_there_is_no_picture_and_a_retry(frames: list[b
 def test_the_picture_kept_is_the_one_judged() -> None:
     """The worst comparison is in the second frame, so that is what a reviewer must see."""
     frames = [jpeg(picture(seed=seed)) for seed in (1, 2)]
-    checked = checker_of(ALONE, frame(face(OTHER))).check(frames, REFERENCE)
+    checked = checker_of(ALONE, frame(face(OTHER))).check(frames, REFERENCE, CALIBRATION)
     assert checked.picture == decode_image(frames[1])
 
 
 def test_a_template_of_another_contract_is_never_compared() -> None:
     stranger = Template(contract_id="another-network@4567", vector=SAME)
     with pytest.raises(ContractMismatchError, match="another-network@4567"):
-        checker_of(ALONE).check([FRAME], stranger)
+        checker_of(ALONE).check([FRAME], stranger, CALIBRATION)
 
 
 def test_a_calibration_of_another_contract_is_never_used() -> None:
-    checker = FrameChecker(observer=ScriptedObserver([ALONE]), calibration=DEFAULT_CALIBRATION)
+    checker = FrameChecker(observer=ScriptedObserver([ALONE]))
     with pytest.raises(ContractMismatchError, match="calibration for dlib"):
-        checker.check([FRAME], REFERENCE)
+        checker.check([FRAME], REFERENCE, DEFAULT_CALIBRATION)
 
 
 def test_a_face_without_a_vector_has_no_template() -> None:
@@ -119,7 +117,7 @@ class TestRealFaces:
     def test_other_photographs_of_the_person_pass(
         self, checker: FrameChecker, reference: Template, demo_faces: dict[str, Path], name: str
     ) -> None:
-        judged = checker.check(frames_of(demo_faces, name), reference).judged
+        judged = checker.check(frames_of(demo_faces, name), reference, DEFAULT_CALIBRATION).judged
         assert judged.judgement is Judgement.PASS
         assert judged.check.comparison_log10_lr is not None
         assert judged.check.comparison_log10_lr > 1
@@ -128,7 +126,7 @@ class TestRealFaces:
     def test_other_people_are_referred(
         self, checker: FrameChecker, reference: Template, demo_faces: dict[str, Path], name: str
     ) -> None:
-        judged = checker.check(frames_of(demo_faces, name), reference).judged
+        judged = checker.check(frames_of(demo_faces, name), reference, DEFAULT_CALIBRATION).judged
         assert (judged.judgement, judged.reason) == (Judgement.REFER, AnswerReason.UNDER_REVIEW)
 
     def test_a_neighbour_in_the_picture_must_leave(
@@ -137,5 +135,7 @@ class TestRealFaces:
         (learner,), (neighbour,) = (
             frames_of(demo_faces, name, count=1) for name in ("person1-b", "person2")
         )
-        judged = checker.check([side_by_side(learner, neighbour)], reference).judged
+        judged = checker.check(
+            [side_by_side(learner, neighbour)], reference, DEFAULT_CALIBRATION
+        ).judged
         assert (judged.reason, judged.check.faces) == (AnswerReason.SEVERAL_PEOPLE, 2)

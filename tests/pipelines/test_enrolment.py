@@ -3,8 +3,11 @@
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from threading import Barrier, Thread
 from typing import cast
 
 import pytest
@@ -13,7 +16,11 @@ from pipelines.archive import Archive
 from pipelines.archive_verification import verify_archive
 from pipelines.check import FrameChecker
 from pipelines.clock import ManualClock
+from pipelines.comparison_budget import ComparisonBudget, china_day
+from pipelines.duplicates import DuplicateSearch, same_time
 from pipelines.enrolment import Enroller, Vouching
+from pipelines.erasure import FaceEraser
+from pipelines.gallery import Gallery, rebuild
 from pipelines.keystore import RecordClass
 from pipelines.lesson_store import LessonUnit, StoredEnrolment
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
@@ -35,20 +42,24 @@ from tests.fakes import (
     vector_at,
 )
 from tests.generated_images import jpeg, picture
+from tests.memory_calibrations import MemoryCalibrations
 from tests.memory_store import MemoryStore
 from tests.pipelines.archive_samples import LEARNER, OPENED_AT, Folders, make_folders
 from tests.portrait_pictures import frames_of, shrunk, side_by_side
 from verifier.arrays import Float32Array
-from verifier.comparison import DEFAULT_CALIBRATION
+from verifier.calibration import DEFAULT_CALIBRATION, Calibration, Metric
 from verifier.enrolment import Anchor, Refusal, RefusalCode
 from verifier.errors import (
     ContractMismatchError,
     LedgerError,
     ProtocolError,
+    UncertainOutcomeError,
     UnknownSubjectError,
     UnreadableImageError,
 )
 from verifier.observation import FrameObservation, QualityReason
+from verifier.policy import ComparisonRules, default_policy
+from verifier.review_case import CaseKind
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash
 from verifier.transparency.receipt import Receipt
@@ -58,6 +69,7 @@ __all__ = ["make_folders"]  # a fixture
 NOW = OPENED_AT
 Also = Callable[[LessonUnit, StoredEnrolment], None]
 ENROLLED = frame(face(REFERENCE.vector))
+COMPARISONS = ComparisonRules(max_per_learner_day=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,31 +80,44 @@ class Desk:
     templates: TemplateSealer
     store: MemoryStore
     archive: Archive
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    galleries: dict[str, Gallery] = field(default_factory=dict)
 
-    def enroller(self, checker: FrameChecker) -> Enroller:
-        """Return an enroller that judges with ``checker``."""
+    def gallery(self, contract: str = CONTRACT) -> Gallery:
+        """Return the gallery of a contract, which is one for all enrolments."""
+        return self.galleries.setdefault(contract, Gallery(contract, Metric.L2))
+
+    def enroller(self, checker: FrameChecker, calibration: Calibration) -> Enroller:
+        """Return an enroller that judges with ``checker`` by ``calibration``."""
         return Enroller(
             checker=checker,
+            calibrations=MemoryCalibrations(calibration),
             templates=self.templates,
             store=self.store,
             evidence=self.archive.evidence,
-            clock=ManualClock(NOW),
+            clock=self.clock,
+            comparisons=ComparisonBudget(store=self.store, clock=self.clock, rules=COMPARISONS),
+            duplicates=DuplicateSearch(
+                gallery=self.gallery(calibration.contract_id),
+                store=self.store,
+                templates=self.templates,
+                rules=default_policy().duplicates,
+                same_time_s=0.0,
+            ),
         )
 
     def enrol(
         self,
         *script: FrameObservation,
+        learner_id: str = LEARNER,
         anchor: Anchor = Anchor.OFFICER,
         contract: str = CONTRACT,
         also: Also = lambda _unit, _stored: None,
     ) -> Refusal | StoredEnrolment:
         """Enrol from a reference and live frames that show what the script says."""
-        checker = FrameChecker(
-            observer=ScriptedObserver(script, contract_id=contract),
-            calibration=replace(CALIBRATION, contract_id=contract),
-        )
-        return self.enroller(checker).enrol(
-            LEARNER,
+        checker = FrameChecker(observer=ScriptedObserver(script, contract_id=contract))
+        return self.enroller(checker, replace(CALIBRATION, contract_id=contract)).enrol(
+            learner_id,
             reference=FRAME,
             live=[jpeg(picture(seed=at)) for at in range(1, len(script))],
             vouching=Vouching(anchor=anchor, authority_reference="case 7"),
@@ -100,10 +125,14 @@ class Desk:
         )
 
     def enrol_portraits(
-        self, checker: FrameChecker, reference: bytes, live: Sequence[bytes]
+        self,
+        checker: FrameChecker,
+        reference: bytes,
+        live: Sequence[bytes],
+        calibration: Calibration = DEFAULT_CALIBRATION,
     ) -> Refusal | StoredEnrolment:
         """Enrol real faces."""
-        return self.enroller(checker).enrol(
+        return self.enroller(checker, calibration).enrol(
             LEARNER, reference=reference, live=live, vouching=Vouching(anchor=Anchor.OFFICER)
         )
 
@@ -111,6 +140,11 @@ class Desk:
         """Return what the store holds of the learner."""
         with self.store.reading() as unit:
             return unit.enrolment(LEARNER)
+
+    def comparisons(self) -> int:
+        """Return how often the learner's template was compared with today."""
+        with self.store.reading() as unit:
+            return unit.comparison_count(LEARNER, china_day(self.clock.now()))
 
     def template(self, contract: str = CONTRACT) -> EnrolledTemplate:
         """Open the learner's template."""
@@ -180,7 +214,7 @@ def test_a_receipt_of_an_enrolment_tells_no_score(desk: Desk) -> None:
     desk.archive.publish()
     disclosed = Receipt.parse(desk.archive.receipt(0)).opening
     assert disclosed is not None
-    assert set(disclosed.record) == {"calibration", "console", "pixels_sha256"}
+    assert set(disclosed.record) == {"calibration", "calibration_id", "console", "pixels_sha256"}
     assert set(cast("dict[str, str]", disclosed.record["console"])) == {"ciphertext", "nonce"}
     found = desk.archive.read_snapshot(0)
     assert found.console == {"comparison_log10_lr": [2.0, 2.0]}
@@ -188,8 +222,8 @@ def test_a_receipt_of_an_enrolment_tells_no_score(desk: Desk) -> None:
 
 
 def test_one_live_picture_sent_twice_is_one(desk: Desk) -> None:
-    checker = FrameChecker(observer=ScriptedObserver([ENROLLED, ALONE]), calibration=CALIBRATION)
-    refused = desk.enrol_portraits(checker, FRAME, [FRAME, FRAME])
+    checker = FrameChecker(observer=ScriptedObserver([ENROLLED, ALONE]))
+    refused = desk.enrol_portraits(checker, FRAME, [FRAME, FRAME], CALIBRATION)
     assert isinstance(refused, Refusal)
     assert refused.code is RefusalCode.TOO_FEW_LIVE_FRAMES
     assert desk.holds_nothing()
@@ -382,8 +416,234 @@ class TestOneUnitOfWork:
         assert desk.holds_nothing()
 
 
+TWIN = "learner-2"
+
+
+class TestSameFaceUnderAnotherId:
+    @pytest.fixture(autouse=True)
+    def _two_learners(self, desk: Desk) -> None:
+        desk.store.learners.add(TWIN)
+        assert isinstance(desk.enrol(ENROLLED, ALONE, ALONE), StoredEnrolment)
+
+    def enrol_twin(self, desk: Desk, vector: Float32Array = SAME) -> Refusal | StoredEnrolment:
+        seen = frame(face(vector))
+        return desk.enrol(seen, seen, seen, learner_id=TWIN)
+
+    def test_it_is_enrolled_and_a_case_is_opened(self, desk: Desk) -> None:
+        """Nobody is locked out for looking like somebody."""
+        enrolled = self.enrol_twin(desk)
+        assert isinstance(enrolled, StoredEnrolment)
+        (case,) = desk.store.cases
+        assert case.kind is CaseKind.DUPLICATE_FACE
+        assert (case.learner_id, case.other_learner_id, case.at) == (TWIN, LEARNER, NOW)
+        # One other learner, 0.1 false cases: log10 LR from 1, a score from 0.6.
+        assert case.details["comparison_score"] == pytest.approx(0.9)
+        assert case.details["from_score"] == pytest.approx(0.6)
+        assert case.details["calibration_id"] == CALIBRATION.calibration_id
+        assert TWIN in desk.gallery()
+
+    def test_what_is_returned_says_nothing_of_it(self, desk: Desk) -> None:
+        desk.store.learners.add("learner-3")
+        alike = self.enrol_twin(desk)
+        seen = frame(face(vector_at(5.0)))
+        unlike = desk.enrol(seen, seen, seen, learner_id="learner-3")
+        assert isinstance(alike, StoredEnrolment)
+        assert isinstance(unlike, StoredEnrolment)
+        told = [
+            (x.contract_id, x.anchor, x.enrolled_at, x.authority_reference) for x in (alike, unlike)
+        ]
+        assert told[0] == told[1]
+        assert len(alike.sealed_template) == pytest.approx(len(unlike.sealed_template), abs=20)
+        leaves = desk.leaves()
+        assert leaves[1].facts == leaves[2].facts
+
+    def test_a_face_that_is_not_alike_enough_opens_none(self, desk: Desk) -> None:
+        assert isinstance(self.enrol_twin(desk, vector_at(0.41)), StoredEnrolment)
+        assert desk.store.cases == []
+
+    def test_nobody_is_their_own_double(self, desk: Desk) -> None:
+        for _ in range(2):
+            assert isinstance(desk.enrol(ENROLLED, ALONE, ALONE), StoredEnrolment)
+        assert (desk.store.cases, len(desk.gallery())) == ([], 1)
+
+    def test_whom_another_enrolment_replaced_is_found_by_the_new_face_only(
+        self, desk: Desk
+    ) -> None:
+        moved = frame(face(vector_at(5.0)))
+        desk.enrol(moved, moved, moved, anchor=Anchor.AUTHORITY)
+        self.enrol_twin(desk)
+        assert desk.store.cases == []
+        desk.store.learners.add("learner-3")
+        desk.enrol(moved, moved, moved, learner_id="learner-3")
+        assert [case.other_learner_id for case in desk.store.cases] == [LEARNER]
+
+    def test_who_is_refused_opens_no_case_and_is_not_searched_for(self, desk: Desk) -> None:
+        refused = desk.enrol(frame(face(SAME)), ALONE, frame(face(OTHER)), learner_id=TWIN)
+        assert refusal_code(refused) is RefusalCode.NOT_THE_SAME_PERSON
+        apart = frame(face(vector_at(5.0)))
+        desk.enrol(apart, apart, apart, learner_id=TWIN)
+        assert refusal_code(self.enrol_twin(desk)) is RefusalCode.ANOTHER_FACE_ENROLLED
+        assert desk.store.cases == []
+
+    def test_a_case_shares_the_fate_of_the_enrolment(self, desk: Desk) -> None:
+        desk.store.broken = True
+        with pytest.raises(LedgerError):
+            self.enrol_twin(desk)
+        desk.store.broken = False
+        assert desk.store.cases == []
+        assert TWIN not in desk.gallery()
+
+    def test_a_face_whose_key_was_destroyed_elsewhere_is_no_hit_and_is_forgotten(
+        self, desk: Desk
+    ) -> None:
+        desk.templates.keystore.destroy(LEARNER, RecordClass.FACE_EVIDENCE)
+        self.enrol_twin(desk)
+        assert desk.store.cases == []
+        assert LEARNER not in desk.gallery()
+
+    def test_a_commit_of_unknown_outcome_is_searched_as_if_it_had_been_kept(
+        self, desk: Desk
+    ) -> None:
+        def lose(_unit: LessonUnit, _stored: StoredEnrolment) -> None:
+            raise UncertainOutcomeError("the database went away while it committed")
+
+        seen = frame(face(SAME))
+        with pytest.raises(UncertainOutcomeError):
+            desk.enrol(seen, seen, seen, learner_id=TWIN, also=lose)
+        assert TWIN in desk.gallery()
+        desk.store.learners.add("learner-3")
+        desk.enrol(seen, seen, seen, learner_id="learner-3")
+        # It had come to nothing: the search found that out.
+        assert [case.other_learner_id for case in desk.store.cases] == [LEARNER]
+        assert TWIN not in desk.gallery()
+
+    def test_of_many_alike_only_the_most_alike_open_cases(self, desk: Desk) -> None:
+        for number in range(6):
+            learner_id = f"alike-{number}"
+            desk.store.learners.add(learner_id)
+            seen = frame(face(vector_at(0.01 * number)))
+            desk.enrol(seen, seen, seen, learner_id=learner_id)
+        before = len(desk.store.cases)
+        assert isinstance(self.enrol_twin(desk, vector_at(0.05)), StoredEnrolment)
+        found = [case.other_learner_id for case in desk.store.cases[before:]]
+        # The learner stands at 0.0, as far away as alike-0.
+        assert found[0] == "alike-5"
+        assert found[1:] == ["alike-4", "alike-3", "alike-2", "alike-1"]
+
+    def test_two_who_enrol_one_face_at_once_do_not_miss_each_other(self, desk: Desk) -> None:
+        ids = [f"at-once-{number}" for number in range(6)]
+        desk.store.learners.update(ids)
+        far = frame(face(vector_at(7.0)))
+        start = Barrier(len(ids))
+
+        def enrol(learner_id: str) -> None:
+            start.wait()
+            desk.enrol(far, far, far, learner_id=learner_id)
+
+        threads = [Thread(target=enrol, args=[learner_id]) for learner_id in ids]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        pairs = {frozenset((case.learner_id, case.other_learner_id)) for case in desk.store.cases}
+        assert len(pairs) == len(desk.store.cases) == 15  # each of 6 with each other
+
+    def test_after_a_start_the_gallery_is_what_it_was(self, desk: Desk) -> None:
+        self.enrol_twin(desk)
+        anew = Gallery(CONTRACT, Metric.L2)
+        rebuilt = rebuild(anew, desk.store, desk.templates)
+        assert (rebuilt.added, rebuilt.forgotten, rebuilt.outdated) == (2, 0, 0)
+        probe = desk.template().template
+        found = [g.search(probe, limit=9, from_score=0) for g in (anew, desk.gallery())]
+        assert found[0] == found[1]
+        assert len(found[0]) == 2
+
+    def test_what_is_erased_is_gone_from_memory_key_and_store(self, desk: Desk) -> None:
+        eraser = FaceEraser(
+            gallery=desk.gallery(), keystore=desk.templates.keystore, store=desk.store
+        )
+        sealed = desk.stored().sealed_template
+        assert eraser.erase_face(LEARNER)
+        assert LEARNER not in desk.gallery()
+        with pytest.raises(UnknownSubjectError):
+            desk.stored()
+        with pytest.raises(UnknownSubjectError):
+            desk.templates.open(LEARNER, sealed, contract_id=CONTRACT)
+        assert not eraser.erase_face(LEARNER)
+        self.enrol_twin(desk)
+        assert desk.store.cases == []
+
+    def test_an_erasure_that_fails_half_way_is_finished_by_asking_again(self, desk: Desk) -> None:
+        eraser = FaceEraser(
+            gallery=desk.gallery(), keystore=desk.templates.keystore, store=desk.store
+        )
+        desk.store.broken = True
+        with pytest.raises(LedgerError):
+            eraser.erase_face(LEARNER)
+        desk.store.broken = False
+        assert eraser.erase_face(LEARNER)
+        with pytest.raises(UnknownSubjectError):
+            desk.stored()
+
+
+class TestComparisonsOfOneDay:
+    """Enrolling again tells how alike two faces are: it may not be asked without end."""
+
+    @pytest.fixture(autouse=True)
+    def _enrolled(self, desk: Desk) -> None:
+        assert isinstance(desk.enrol(ENROLLED, ALONE, ALONE), StoredEnrolment)
+
+    def climb(self, desk: Desk) -> Refusal | StoredEnrolment:
+        seen = frame(face(OTHER))
+        return desk.enrol(seen, seen, seen)
+
+    def test_the_first_enrolment_is_compared_with_nothing(self, desk: Desk) -> None:
+        assert desk.comparisons() == 0
+
+    def test_refused_or_not_what_is_compared_counts(self, desk: Desk) -> None:
+        assert isinstance(desk.enrol(ENROLLED, ALONE, ALONE), StoredEnrolment)
+        assert refusal_code(self.climb(desk)) is RefusalCode.ANOTHER_FACE_ENROLLED
+        assert desk.comparisons() == COMPARISONS.max_per_learner_day == 2
+
+    def test_beyond_the_limit_not_even_the_same_face_passes_and_a_person_looks(
+        self, desk: Desk
+    ) -> None:
+        for _ in range(2):
+            self.climb(desk)
+        for _ in range(2):
+            refused = desk.enrol(ENROLLED, ALONE, ALONE)
+            assert refusal_code(refused) is RefusalCode.ANOTHER_FACE_ENROLLED
+        (case,) = desk.store.cases
+        assert (case.kind, case.learner_id) == (CaseKind.TOO_MANY_COMPARISONS, LEARNER)
+        assert desk.comparisons() == 2
+        desk.clock.advance(timedelta(days=1).total_seconds())
+        assert isinstance(desk.enrol(ENROLLED, ALONE, ALONE), StoredEnrolment)
+
+    def test_who_is_better_vouched_for_passes_all_the_same(self, desk: Desk) -> None:
+        for _ in range(3):
+            self.climb(desk)
+        enrolled = desk.enrol(ENROLLED, ALONE, ALONE, anchor=Anchor.AUTHORITY)
+        assert isinstance(enrolled, StoredEnrolment)
+
+
+@pytest.mark.parametrize(("took_s", "slept_s"), [(0.0, 0.1), (0.03, 0.07), (0.1, 0.0), (3.0, 0.0)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_whoever_was_found_it_takes_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, took_s: float, slept_s: float, fails: bool
+) -> None:
+    slept: list[float] = []
+    times = iter([10.0, 10.0 + took_s])
+    monkeypatch.setattr("pipelines.duplicates.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("pipelines.duplicates.time.sleep", slept.append)
+    with suppress(LedgerError), same_time(0.1):
+        if fails:
+            raise LedgerError("not kept")
+    monkeypatch.undo()
+    assert slept == [pytest.approx(slept_s)]
+
+
 def test_a_picture_that_cannot_be_read_is_an_error_that_says_so(desk: Desk) -> None:
-    checker = FrameChecker(observer=ScriptedObserver([ENROLLED]), calibration=CALIBRATION)
+    checker = FrameChecker(observer=ScriptedObserver([ENROLLED]))
     with pytest.raises(UnreadableImageError, match="no picture"):
         desk.enrol_portraits(checker, b"no picture", [FRAME, FRAME])
     with pytest.raises(UnreadableImageError):
@@ -392,9 +652,7 @@ def test_a_picture_that_cannot_be_read_is_an_error_that_says_so(desk: Desk) -> N
 
 
 def test_a_calibration_for_other_networks_enrols_nobody(desk: Desk) -> None:
-    checker = FrameChecker(
-        observer=ScriptedObserver([ENROLLED, ALONE, ALONE]), calibration=DEFAULT_CALIBRATION
-    )
+    checker = FrameChecker(observer=ScriptedObserver([ENROLLED, ALONE, ALONE]))
     with pytest.raises(ContractMismatchError, match=CONTRACT):
         desk.enrol_portraits(checker, FRAME, [FRAME, FRAME])
     assert desk.holds_nothing()

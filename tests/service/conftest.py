@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from models.installation import open_pack
-from models.observer import FaceObserver
+from models.observer import FaceObserver, open_observer
 
 
 @pytest.fixture(scope="session")
 def observer(models_cache: Path) -> FaceObserver:
     """Open the default pack's networks."""
-    return FaceObserver(open_pack("default", models_cache))
+    return open_observer(open_pack("default", models_cache))

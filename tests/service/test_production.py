@@ -19,6 +19,7 @@ def open_with(tmp_path: Path, clock: ManualClock | None, **change: object) -> No
     with open_application(
         settings,
         observer=ColourObserver(),
+        metric=CALIBRATION.metric,
         calibration=CALIBRATION,
         policy=dense_policy(),
         clock=clock,

@@ -107,10 +107,10 @@ def test_each_has_a_share_and_no_more() -> None:
 
 class TestBoundedChecker:
     def checker(self, turns: Turns) -> BoundedChecker:
-        return BoundedChecker(observer=ColourObserver(), calibration=CALIBRATION, turns=turns)
+        return BoundedChecker(observer=ColourObserver(), turns=turns)
 
     def test_judges_in_a_turn(self) -> None:
-        checked = self.checker(Turns(1)).check([frame("red")], REFERENCE)
+        checked = self.checker(Turns(1)).check([frame("red")], REFERENCE, CALIBRATION)
         assert checked.picture is not None
 
     def test_looks_at_nothing_before_its_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,4 +118,4 @@ class TestBoundedChecker:
         monkeypatch.setattr(module, "LONGEST_WAIT_S", 0.0)
         turns = Turns(1)
         with turns.take(), pytest.raises(BusyError):
-            self.checker(turns).check([b"not a picture"], REFERENCE)
+            self.checker(turns).check([b"not a picture"], REFERENCE, CALIBRATION)

@@ -32,7 +32,7 @@ def undocumented(method: str, path: str, response: httpx.Response) -> str | None
     if code in ANYWHERE:
         return None
     for pattern, template, answers in _operations(method):
-        if pattern.fullmatch(path):
+        if pattern.fullmatch(path.partition("?")[0]):
             if (str(response.status_code), code) in answers:
                 return None
             return f"{method} {template}: {response.status_code} {code or ''}"

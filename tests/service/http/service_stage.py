@@ -28,6 +28,7 @@ from service.settings import Settings
 from service.sql.api_keys import Principal, create_key, create_platform
 from tests.pipelines.lesson_stage import (
     CALIBRATION,
+    CONTRACT,
     LEARNER_FACE,
     STARTS,
     ColourObserver,
@@ -229,10 +230,16 @@ def open_stage(
 
 
 @contextmanager
-def reopen_stage(stage: ServiceStage, *, away_s: float) -> Iterator[ServiceStage]:
-    """Set a stage that was left up again, ``away_s`` later, with another application."""
+def reopen_stage(
+    stage: ServiceStage, *, away_s: float, contract_id: str = CONTRACT
+) -> Iterator[ServiceStage]:
+    """Set a stage that was left up again, ``away_s`` later, with another application.
+
+    ``contract_id`` is that of the model pack then.
+    """
     clock = ManualClock(stage.clock.now() + timedelta(seconds=away_s))
-    with open_stage_application(stage.application.settings, clock) as application:
+    settings = stage.application.settings
+    with open_stage_application(settings, clock, contract_id=contract_id) as application:
         yield replace(stage, clock=clock, application=application, app=create_app(application))
     verify(application)
 
@@ -256,8 +263,12 @@ def stage_settings(
 
 
 @contextmanager
-def open_stage_application(settings: Settings, clock: ManualClock | None) -> Iterator[Application]:
+def open_stage_application(
+    settings: Settings, clock: ManualClock | None, *, contract_id: str = CONTRACT
+) -> Iterator[Application]:
     """Open an application on which nothing happens by itself; no ``clock``: the system's."""
+    observer = ColourObserver()
+    observer.contract_id = contract_id
     # No embedded server is to be started where none is tested.
     in_process = patch(
         "service.application.open_live_state", lambda *_: nullcontext(_memory(clock))
@@ -270,8 +281,9 @@ def open_stage_application(settings: Settings, clock: ManualClock | None) -> Ite
         in_process if settings.redis_url is None else nullcontext(),
         open_application(
             settings,
-            observer=ColourObserver(),
-            calibration=CALIBRATION,
+            observer=observer,
+            metric=CALIBRATION.metric,
+            calibration=replace(CALIBRATION, contract_id=contract_id),
             policy=dense_policy(),
             clock=clock,
         ) as application,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from threading import get_ident
 from typing import Any
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from pipelines.clock import ManualClock
-from service.http.body_limit import BodyGate, BodyLimits
+from service.http.body_limit import BodyGate, BodyLimits, FindCaller
 from service.http.middleware import install_middleware
 from service.http.problem_handlers import install_problem_handlers
 from service.sql.errors import StorageError
@@ -27,15 +27,21 @@ KEY = "Bearer somebody's"
 LIMITS = BodyLimits(by_route={"/v1/prompts/{prompt_id}/answer": 100}, default_bytes=10)
 
 
+def known(shown: str | None) -> str | None:
+    return "somebody" if shown == KEY else None
+
+
 def app_with_limits() -> FastAPI:
     app = FastAPI()
     install_problem_handlers(app)
     clock = ManualClock(ARRIVED_AT)
-    install_middleware(app, clock=clock, limits=LIMITS, is_known=lambda shown: shown == KEY)
+    install_middleware(app, clock=clock, limits=LIMITS, find_caller=known)
 
     async def length(request: Request) -> dict[str, Any]:
         body = await request.body()
-        return {"bytes": len(body), "arrived_at": request.state.arrived_at.isoformat()}
+        caller = getattr(request.state, "caller", None)
+        arrived_at = request.state.arrived_at.isoformat()
+        return {"bytes": len(body), "arrived_at": arrived_at, "caller": caller}
 
     methods = ["GET", "POST", "PUT"]
     app.add_api_route("/v1/prompts/{prompt_id}/answer", length, methods=methods)
@@ -96,17 +102,18 @@ class TestLargeBodies:
         assert (b"connection", b"close") in start["headers"]
 
     def test_somebodys_is_read(self) -> None:
-        assert post(b" " * 100, path=self.ANSWER).json()["bytes"] == 100
+        answer = post(b" " * 100, path=self.ANSWER).json()
+        assert (answer["bytes"], answer["caller"]) == (100, "somebody")
 
     def test_small_ones_are_read_as_ever(self) -> None:
         """Who may call where is for the routes."""
         assert post(b" " * 10, authorization="Bearer nobody's").json()["bytes"] == 10
 
     def test_where_it_cannot_be_known_nothing_is_read(self) -> None:
-        def away(_: str | None) -> bool:
+        def away(_: str | None) -> None:
             raise StorageError("postgresql://user:password@host refused")
 
-        (start, body) = served(scope_of(list_of(JSON), path=self.ANSWER), unread, is_known=away)
+        (start, body) = served(scope_of(list_of(JSON), path=self.ANSWER), unread, find_caller=away)
         assert start["status"] == 503
         assert json.loads(body["body"])["code"] == "storage_unavailable"
         assert "password" not in body["body"].decode()
@@ -114,11 +121,10 @@ class TestLargeBodies:
     def test_the_question_leaves_the_event_loop_alone(self) -> None:
         asked_in: list[int] = []
 
-        def remember(_: str | None) -> bool:
+        def remember(_: str | None) -> None:
             asked_in.append(get_ident())
-            return False
 
-        served(scope_of(list_of(JSON), path=self.ANSWER), unread, is_known=remember)
+        served(scope_of(list_of(JSON), path=self.ANSWER), unread, find_caller=remember)
         assert asked_in
         assert get_ident() not in asked_in  # `served` runs its event loop in this thread
 
@@ -252,7 +258,7 @@ def served(
     app: Any = None,
     clock: ManualClock | None = None,
     limits: BodyLimits = LIMITS,
-    is_known: Callable[[str | None], bool] = lambda shown: shown == KEY,
+    find_caller: FindCaller = known,
 ) -> list[Message]:
     """Return what the gate sends for a request given as plain messages."""
     sent: list[Message] = []
@@ -261,7 +267,7 @@ def served(
         sent.append(message)
 
     clock = clock or ManualClock(ARRIVED_AT)
-    gate = BodyGate(app, clock=clock, limits=limits, is_known=is_known)
+    gate = BodyGate(app, clock=clock, limits=limits, find_caller=find_caller)
     asyncio.run(gate(scope, receive, send))
     return sent
 

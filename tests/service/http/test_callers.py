@@ -5,6 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from service.application import Application
+from service.http import callers
+from service.http.callers import Caller
 from tests.service.http.refusals import refused
 from tests.service.http.service_stage import ServiceStage, issue_officer_key, issue_platform_key
 
@@ -48,3 +51,23 @@ def test_an_officer_is_not_charged_for_another(own_stage: ServiceStage, person: 
             last = stage.call("GET", "/v1/classes/none", by=one)
         assert refused(last) == (429, "rate_limited")
         assert refused(stage.call("GET", "/v1/classes/none", by=other)) == (404, "unknown_subject")
+
+
+def test_whoever_sends_pictures_is_looked_up_once(
+    stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the large body is read, and not again for the route."""
+    learner_id, class_id = stage.prepare()
+    prompt = stage.prompt(stage.open_session(learner_id, class_id)["session_id"])
+    looked_up: list[str] = []
+    known_caller = callers.known_caller
+
+    def noted(application: Application, shown: str) -> Caller | None:
+        looked_up.append(shown)
+        return known_caller(application, shown)
+
+    monkeypatch.setattr(callers, "known_caller", noted)
+    assert stage.answer(prompt)["answer"] == "pass"
+    assert looked_up == [stage.platform]
+    stage.get(f"/v1/learners/{learner_id}")
+    assert looked_up == [stage.platform] * 2

@@ -63,7 +63,7 @@ class TestGate:
         assert (decided["outcome"], codes(decided)) == ("payable", set())
         assert decided["credited_s"] == held.outcome["credited_s"] >= 600
         assert decided["credit_hours"] == pytest.approx(decided["credited_s"] / 2700, abs=1e-6)
-        assert len(decided["rules"]) == 9
+        assert len(decided["rules"]) == 10
 
     def test_platforms_read_rules_without_values(self, stage: ServiceStage, held: Held) -> None:
         decided = gate(stage, held.learner_id, held.class_id)

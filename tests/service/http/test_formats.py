@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from service.http.calibrations import CalibrationsOut
+from service.http.cases import CasesOut, ResolutionIn
 from service.http.eligibility import ClaimIn, EligibilityOut, SettlementOut
 from service.http.learners import EnrolmentPassed, EnrolmentRefused
 from service.http.lists import ListAnswer, ListQuestion
@@ -27,6 +29,9 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     ListAnswer,
     ClaimIn,
     SettlementOut,
+    CasesOut,
+    ResolutionIn,
+    CalibrationsOut,
     Problem,
 )
 """In the order of the examples."""

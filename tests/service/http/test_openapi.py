@@ -9,12 +9,34 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from service.http import classes, eligibility, health, learners, lists, prompts, receipts, sessions
+from service.http import (
+    calibrations,
+    cases,
+    classes,
+    eligibility,
+    health,
+    learners,
+    lists,
+    prompts,
+    receipts,
+    sessions,
+)
 from service.http.app import openapi_document
 from service.http.problems import PROBLEMS
 from tests.service.http.documented import PROBLEM_TYPE
 
-ROUTERS = (learners, classes, sessions, prompts, receipts, eligibility, lists, health)
+ROUTERS = (
+    learners,
+    classes,
+    sessions,
+    prompts,
+    receipts,
+    eligibility,
+    lists,
+    cases,
+    calibrations,
+    health,
+)
 ROUTES = [
     route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)
 ]

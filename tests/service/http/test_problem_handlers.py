@@ -98,7 +98,7 @@ def posted(body: Any, **headers: str) -> httpx.Response:
         (errors.ProtocolError("deadline_passed", "x"), 410, "deadline_passed"),
         (errors.ProtocolError("prompt_already_resolved", "x"), 409, "prompt_already_resolved"),
         (errors.ProtocolError("never_heard_of", "x"), 409, "not_allowed_now"),
-        (errors.ContractMismatchError("x"), 409, "contract_mismatch"),
+        (errors.ContractMismatchError("x"), 409, "enrolment_outdated"),
         (errors.LedgerError("x"), 503, "ledger_unverified"),
         (errors.WrongKeyError("x"), 503, "ledger_unverified"),
         (errors.ModelUnavailableError("x"), 503, "model_unavailable"),

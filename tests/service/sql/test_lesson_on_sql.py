@@ -16,8 +16,9 @@ from service.sql.database import Database
 from service.sql.entry_log import SqlEntrySource
 from service.sql.gate_facts import eligibility_facts
 from service.sql.lesson_store import SqlLessonStore
-from service.sql.owners import Asked, asked_of
 from service.sql.session_index import (
+    Asked,
+    asked_of,
     owner_of_session,
     place_of_evidence,
     session_accounts,
@@ -170,6 +171,7 @@ def test_a_session_that_never_began_is_no_fact(stage: LessonStage, database: Dat
         # The archive fails after the commitment was kept and before the schedule followed.
         LessonEngine(
             checker=engine.checker,
+            calibrations=engine.calibrations,
             templates=engine.templates,
             store=engine.store,
             archive=cast("Archive", _NoCheckpoints(stage.archive)),

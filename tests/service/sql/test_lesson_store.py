@@ -1,17 +1,20 @@
 """A lesson comes back as it was kept, or was never kept at all."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from threading import Barrier, Thread
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
+from pipelines.clock import ManualClock
+from pipelines.comparison_budget import ComparisonBudget
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import FirstCheckpoint
-from pipelines.lesson_store import EntrySource, LessonStore, StoredEnrolment
+from pipelines.lesson_store import EntrySource, FoundCase, LessonStore, StoredEnrolment
 from service.sql import tables
+from service.sql.cases import cases
 from service.sql.database import Database
 from service.sql.entry_log import SqlEntrySource
 from service.sql.errors import StorageBusyError
@@ -32,6 +35,8 @@ from tests.service.sql.lesson_samples import (
 from verifier import session as acts
 from verifier.enrolment import Anchor
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
+from verifier.policy import ComparisonRules
+from verifier.review_case import CaseKind
 
 
 @pytest.fixture
@@ -246,6 +251,127 @@ def test_an_enrolment_comes_back_and_a_later_one_takes_its_place(store: SqlLesso
             unit.store_enrolment(_enrolment(evidence_id))
         with store.reading() as reader:
             assert reader.enrolment("l") == _enrolment(evidence_id)
+
+
+def test_enrolments_are_read_in_batches_by_learner(database: Database) -> None:
+    store = SqlLessonStore(database)
+    ids = [f"l{number}" for number in range(5)]
+    with store.writing() as unit:
+        register(unit.tx, learner_id="l0")
+        for learner_id in ids[1:]:
+            unit.tx.execute(
+                insert(tables.learner).values(learner_id=learner_id, registered_at=STARTS)
+            )
+        for learner_id in reversed(ids):
+            unit.store_enrolment(replace(_enrolment("aa"), learner_id=learner_id))
+    first = store.enrolments(after="", limit=2)
+    second = store.enrolments(after=first[-1].learner_id, limit=9)
+    assert [stored.learner_id for stored in (*first, *second)] == ids
+    assert second[-1] == replace(_enrolment("aa"), learner_id="l4")
+    assert store.enrolments(after="l4", limit=9) == []
+
+
+def test_an_enrolment_that_was_removed_is_not_there(store: SqlLessonStore) -> None:
+    with store.writing() as unit:
+        unit.store_enrolment(_enrolment("aa"))
+    with store.writing() as unit:
+        assert unit.remove_enrolment("l")
+    with store.writing() as unit:
+        assert not unit.remove_enrolment("l")
+    with store.reading() as reader, pytest.raises(UnknownSubjectError):
+        reader.enrolment("l")
+
+
+DAY = date(2026, 3, 2)
+
+
+def test_comparisons_are_counted_by_learner_and_day(store: SqlLessonStore) -> None:
+    with store.writing() as unit:
+        assert unit.comparison_count("l", DAY) == 0
+        unit.count_comparison("l", DAY)
+        assert unit.comparison_count("l", DAY) == 1
+    with store.writing() as unit:
+        unit.count_comparison("l", DAY)
+        unit.count_comparison("l", DAY + timedelta(days=1))
+    with store.reading() as reader:
+        counts = [reader.comparison_count("l", DAY + timedelta(days=n)) for n in range(3)]
+    assert counts == [2, 1, 0]
+
+
+def test_a_comparison_of_a_unit_that_fails_is_not_counted(store: SqlLessonStore) -> None:
+    def fail() -> None:
+        with store.writing() as unit:
+            unit.count_comparison("l", DAY)
+            raise RuntimeError("something else went wrong")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with store.reading() as reader:
+        assert reader.comparison_count("l", DAY) == 0
+
+
+def test_what_threads_count_at_the_same_time_is_all_counted(store: SqlLessonStore) -> None:
+    start = Barrier(4)
+
+    def count() -> None:
+        start.wait()
+        for _ in range(10):
+            with store.writing() as unit:
+                unit.count_comparison("l", DAY)
+
+    threads = [Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.reading() as reader:
+        assert reader.comparison_count("l", DAY) == 40
+
+
+def test_a_budget_holds_over_sql(store: SqlLessonStore) -> None:
+    """Answers that are judged at the same time cannot pass the limit together."""
+    budget = ComparisonBudget(
+        store=store, clock=ManualClock(STARTS), rules=ComparisonRules(max_per_learner_day=7)
+    )
+    start, granted = Barrier(6), list[bool]()
+
+    def answer() -> None:
+        start.wait()
+        for _ in range(4):
+            with budget.reserve("l") as reserved, store.writing() as unit:
+                reserved.settle(unit, compared=True)
+            granted.append(reserved.granted)
+
+    threads = [Thread(target=answer) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.reading() as reader:
+        assert reader.comparison_count("l", DAY) == sum(granted) <= 7
+        found = [(case.kind, case.learner_ids) for case in cases(reader.tx, limit=9)]
+    assert found == [(CaseKind.TOO_MANY_COMPARISONS, ("l",))]
+
+
+def test_a_case_is_opened_once_and_tells_no_score_in_clear(store: SqlLessonStore) -> None:
+    with store.writing() as unit:
+        unit.tx.execute(insert(tables.learner).values(learner_id="k", registered_at=STARTS))
+    found = FoundCase(
+        kind=CaseKind.DUPLICATE_FACE,
+        learner_id="l",
+        other_learner_id="k",
+        at=STARTS,
+        details={"comparison_score": 0.8125},
+    )
+    for case in (found, found, replace(found, learner_id="k", other_learner_id="l")):
+        with store.writing() as unit:
+            unit.open_case(case)
+    with store.reading() as reader:
+        (kept,) = cases(reader.tx, limit=9)
+        raw = reader.tx.exec_driver_sql("SELECT details FROM review_case").scalar_one()
+    assert (kept.kind, kept.learner_ids, kept.opened_at) == (found.kind, ("k", "l"), STARTS)
+    assert kept.details == {"comparison_score": 0.8125}
+    assert b"8125" not in bytes(raw)
 
 
 def test_nobody_unknown_is_enrolled(store: SqlLessonStore) -> None:

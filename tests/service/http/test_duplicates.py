@@ -1,0 +1,85 @@
+"""One face under two ids over HTTP: enrolled as anybody is, and then a person looks at it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from tests.pipelines.lesson_stage import OTHER_FACE, dense_policy
+from tests.service.http.conftest import OpenStage
+from tests.service.http.service_stage import ServiceStage, open_stage, reopen_stage
+
+
+@pytest.fixture(autouse=True)
+def _with_duplicates() -> Iterator[None]:
+    policy = dense_policy(with_duplicates=True)
+    with patch("tests.service.http.service_stage.dense_policy", lambda: policy):
+        yield
+
+
+def register(stage: ServiceStage, *, by: str | None = None) -> str:
+    learner_id = stage.register_learner(by=by)
+    stage.give_consent(learner_id, by=by)
+    return learner_id
+
+
+def pairs(stage: ServiceStage) -> set[frozenset[str]]:
+    cases = stage.get("/v1/cases", by=stage.officer)["cases"]
+    assert {case["kind"] for case in cases} <= {"duplicate_face"}
+    return {frozenset(case["learner_ids"]) for case in cases}
+
+
+def told(enrolled: Any) -> Any:
+    return {key: value for key, value in enrolled.items() if key != "evidence_id"}
+
+
+def test_whom_a_face_belongs_to_is_told_to_officers_only(
+    stage_opener: OpenStage, tmp_path: Path
+) -> None:
+    """Across platforms, since an authority is searched as a whole."""
+    with stage_opener(tmp_path) as stage:
+        first, other = register(stage), register(stage)
+        twin = register(stage, by=stage.other_platform)
+        seen = [stage.enrol(first), stage.enrol(other, OTHER_FACE)]
+        assert pairs(stage) == set()
+        seen.append(stage.enrol(twin, by=stage.other_platform))
+        assert pairs(stage) == {frozenset({first, twin})}
+        assert told(seen[0]) == told(seen[1]) == told(seen[2])
+
+
+def test_after_a_start_everybody_is_found_again(tmp_path: Path) -> None:
+    with open_stage(tmp_path) as stage:
+        first = stage.enrolled_learner()
+    with reopen_stage(stage, away_s=60) as back:
+        assert len(back.application.enroller.duplicates.gallery) == 1
+        twin = register(back)
+        back.enrol(twin)
+        assert pairs(back) == {frozenset({first, twin})}
+
+
+def test_after_a_change_of_model_nobody_is_found_until_they_enrol_again(tmp_path: Path) -> None:
+    with open_stage(tmp_path) as stage:
+        first = stage.enrolled_learner()
+    with reopen_stage(stage, away_s=60, contract_id="colours@2") as back:
+        twin = register(back)
+        back.enrol(twin)
+        assert pairs(back) == set()
+        back.enrol(first)
+        assert pairs(back) == {frozenset({first, twin})}
+
+
+def test_only_ciphertext_of_a_face_is_on_the_disk(tmp_path: Path) -> None:
+    with open_stage(tmp_path) as stage:
+        learner_id = stage.enrolled_learner()
+        duplicates = stage.application.enroller.duplicates
+        with duplicates.store.reading() as unit:
+            stored = unit.enrolment(learner_id)
+        opened = duplicates.templates.open(
+            learner_id, stored.sealed_template, contract_id=stored.contract_id
+        )
+        vector = opened.template.vector.astype("<f4").tobytes()
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(stored.sealed_template in data for data in files)
+    assert not any(vector in data for data in files)
