@@ -46,7 +46,7 @@ NOISE: Final = 0.2
 NOW: Final = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 CORES: Final = 2
 TOGETHER: Final = 5
-"""Queries between two looks at what else the machine does, which counts in hundredths of seconds."""
+"""Queries between two looks at what else the machine does: it counts in hundredths of a second."""
 QUIET: Final = 0.1
 """Others rest when they use less than this share of all processors."""
 
