@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 
+ON_FACES = ("lfw_pairs", "degraded_pairs", "quality_reasons", "detectors", "duplicate_misses")
 RESEARCH_FACES = Path(__file__).resolve().parent.parent.parent / "shared/data/faces/lfw5"
 
 
@@ -26,9 +27,12 @@ def main() -> None:
     (options.out / "machine.json").write_text(json.dumps(ran_on, indent=1) + "\n")
     print(f"{ran_on['processor']}, {ran_on['cores']} cores; Python {ran_on['python']}\n")
     _run("frame_speed", options.out)
+    _run("throughput", options.out)
+    _run("gallery_search", options.out)
+    _run("hostile_images", options.out, "--count", "20000")
     if options.faces.is_dir():
-        _run("lfw_pairs", options.out, "--folder", str(options.faces))
-        _run("degraded_pairs", options.out, "--folder", str(options.faces))
+        for name in ON_FACES:
+            _run(name, options.out, "--folder", str(options.faces))
     else:
         print(f"accuracy: not measured, {options.faces} is not a folder\n")
     _run("decisions", options.out)

@@ -6,14 +6,12 @@ the engine's clock. A prompt goes out when it is due, whether or not anybody ask
 buys no silence, only misses. Start with `LessonEngine.open`.
 """
 
-import math
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from pipelines.archive import Archive
 from pipelines.calibration_book import CalibrationBook
@@ -28,24 +26,23 @@ from pipelines.lesson import (
     PromptView,
 )
 from pipelines.lesson_course import NONCE_BYTES, LessonCourse, skip_until
+from pipelines.lesson_input import (
+    SentAnswer,
+    require_frames,
+    require_ids,
+    require_minutes,
+    require_nonce,
+)
 from pipelines.lesson_records import JudgedAnswer, LessonRecords, counted, opened_entry
 from pipelines.lesson_store import LessonStore, LessonUnit
 from pipelines.recording import Recording, recording
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
 from verifier import session as acts
 from verifier.assurance import Assurance
-from verifier.errors import InputError, ProtocolError, UnknownSubjectError, VerifierError
+from verifier.errors import ProtocolError, UnknownSubjectError, VerifierError
 from verifier.policy import Policy
 from verifier.protocols import Clock
 from verifier.schedule import ScheduleHeader, ScheduleParameters, commitment
-from verifier.session_state import SessionState
-
-LONGEST_LESSON_MINUTES: Final = 24 * 60
-MOST_FRAMES: Final = 24
-LARGEST_ANSWER_BYTES: Final = 3 << 20
-
-_IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}")
-_LONGEST_LEARNER_ID: Final = 128
 
 T = TypeVar("T")
 Also = Callable[[LessonUnit, T], None]
@@ -126,8 +123,8 @@ class LessonEngine:
         LedgerError
             If the session could not be kept, or the checkpoint not signed.
         """
-        _require_ids(learner_id, class_id=class_id, platform_id=platform_id)
-        _require_minutes(planned_minutes)
+        require_ids(learner_id, class_id=class_id, platform_id=platform_id)
+        require_minutes(planned_minutes)
         enrolled = self._enrolled(learner_id)
         self.archive.publish()  # a log that cannot be signed must not cost a running lesson
         header = ScheduleHeader(
@@ -204,11 +201,10 @@ class LessonEngine:
         LedgerError
             If step 4 or 5 fails; unless it says otherwise the prompt is still open.
         """
-        _require_frames(frames)
-        if not isinstance(nonce, bytes):
-            raise InputError(f"the nonce is {type(nonce).__name__}; bytes were wanted")
+        require_frames(frames)
+        require_nonce(nonce)
         received_at = self.clock.now()  # before any wait: others' frames cost no time
-        answer = _Answer(
+        answer = SentAnswer(
             prompt_id=prompt_id,
             nonce=nonce,
             arrived_at=min(arrived_at or received_at, received_at),
@@ -431,7 +427,7 @@ class LessonEngine:
             return True
 
     def _keep(
-        self, lesson: Lesson, answer: "_Answer", checked: CheckedFrames, also: Also[AnswerView]
+        self, lesson: Lesson, answer: SentAnswer, checked: CheckedFrames, also: Also[AnswerView]
     ) -> AnswerView:
         """Make a judged answer true.
 
@@ -447,7 +443,7 @@ class LessonEngine:
                 return self._save_answer(work, judged, also)
             lesson = self._current(session_id)
 
-    def _judged(self, lesson: Lesson, answer: "_Answer", checked: CheckedFrames) -> JudgedAnswer:
+    def _judged(self, lesson: Lesson, answer: SentAnswer, checked: CheckedFrames) -> JudgedAnswer:
         began = answer.begin(lesson)
         answered = acts.answer(
             began,
@@ -493,23 +489,6 @@ class _StaleError(VerifierError):
     """The session changed between the reading and the unit of work."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """What was sent in answer to a prompt, and when."""
-
-    prompt_id: str
-    nonce: bytes
-    arrived_at: datetime
-    received_at: datetime
-
-    def begin(self, lesson: Lesson) -> SessionState:
-        """Return the session with the upload begun; ``ProtocolError`` if it may not."""
-        # Whoever sends headers before the prompt is out gains nothing by it.
-        asked = [p.asked_at for p in lesson.state.prompts if p.prompt_id == self.prompt_id]
-        at = max([self.arrived_at, *asked])
-        return acts.begin_upload(lesson.state, prompt_id=self.prompt_id, nonce=self.nonce, at=at)
-
-
 def _count(session_ids: Sequence[str], act: Callable[[str], bool]) -> int:
     """Act on each session; return on how many it did. What fails for one is raised at the end."""
     done, failures = 0, list[VerifierError]()
@@ -532,31 +511,3 @@ def _in_progress(lesson: Lesson) -> Lesson:
 
 def _over() -> ProtocolError:
     return ProtocolError("session_over", "the session has ended; close returns its outcome")
-
-
-def _require_ids(learner_id: str, *, class_id: str, platform_id: str) -> None:
-    if not isinstance(learner_id, str) or not 0 < len(learner_id) <= _LONGEST_LEARNER_ID:
-        raise InputError(f"learner_id is not a text of 1 to {_LONGEST_LEARNER_ID} characters")
-    # These stand in the public log for ever, so no free text.
-    for name, value in (("class_id", class_id), ("platform_id", platform_id)):
-        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
-            raise InputError(f"{name} is not 1 to 64 letters, digits or any of . _ : -")
-
-
-def _require_minutes(planned_minutes: float) -> None:
-    number = isinstance(planned_minutes, int | float) and not isinstance(planned_minutes, bool)
-    if not number or not math.isfinite(planned_minutes):
-        raise InputError("planned_minutes is not a finite number")
-    if not 0 < planned_minutes <= LONGEST_LESSON_MINUTES:
-        wanted = f"more than 0, at most {LONGEST_LESSON_MINUTES}"
-        raise InputError(f"planned_minutes is {planned_minutes}; {wanted} was wanted")
-
-
-def _require_frames(frames: Sequence[bytes]) -> None:
-    if not isinstance(frames, list | tuple) or not all(isinstance(f, bytes) for f in frames):
-        raise InputError("frames is not a list of bytes")
-    if len(frames) > MOST_FRAMES:
-        raise InputError(f"{len(frames)} frames in one answer; at most {MOST_FRAMES} were wanted")
-    size = sum(map(len, frames))
-    if size > LARGEST_ANSWER_BYTES:
-        raise InputError(f"{size} bytes in one answer; at most {LARGEST_ANSWER_BYTES} were wanted")

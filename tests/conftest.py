@@ -9,7 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from models.installation import install
+from models.installation import install, open_pack
+from models.observer import FaceObserver, open_observer
 from models.packs import load_packs
 from pipelines.portraits import fetch_portraits
 from service.settings import Settings
@@ -33,6 +34,12 @@ def models_cache() -> Path:
     except ModelUnavailableError as error:
         pytest.skip(f"the default pack cannot be installed here: {error}")
     return cache_dir
+
+
+@pytest.fixture(scope="session")
+def observer(models_cache: Path) -> FaceObserver:
+    """Open the default pack's networks, once for all tests: it takes time."""
+    return open_observer(open_pack("default", models_cache))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from pydantic import FailFast, Field
 from sqlalchemy import Connection
 
 from pipelines.lesson import AnswerView, PromptView
-from pipelines.lesson_engine import MOST_FRAMES, Also
+from pipelines.lesson_engine import Also
+from pipelines.lesson_input import MOST_FRAMES
 from service.application import Application
 from service.consent import require_consent
 from service.http.callers import Caller, may_see_session, require_allowance

@@ -9,7 +9,8 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from pipelines.lesson import ArchivedAnswer, Lesson, LessonResult
-from pipelines.lesson_engine import LONGEST_LESSON_MINUTES, Also
+from pipelines.lesson_engine import Also
+from pipelines.lesson_input import LONGEST_LESSON_MINUTES
 from pipelines.lesson_records import told
 from pipelines.lesson_store import LessonUnit
 from service.application import Application

@@ -9,9 +9,8 @@ import pytest
 
 from benchmarks.lfw_pairs import outcome_counts
 from models.image_decoder import decode_image
-from models.installation import open_pack
 from models.mesh import FaceMesh
-from models.observer import FaceObserver, distinct_faces, face_box, five_points, open_observer
+from models.observer import FaceObserver, distinct_faces, face_box, five_points
 from verifier.arrays import Float32Array, Pixels
 from verifier.comparison import DEFAULT_CALIBRATION, ComparisonOutcome, Template, compare
 from verifier.detection import Detection
@@ -58,11 +57,6 @@ def test_five_points_are_means_of_the_mesh() -> None:
     points[[1, 61, 291]] = (40, 50, -9), (25, 70, 0), (55, 70, 0)
     expected = [(20, 21), (60, 21), (40, 50), (25, 70), (55, 70)]
     assert five_points(points).tolist() == [list(point) for point in expected]
-
-
-@pytest.fixture(scope="module")
-def observer(models_cache: Path) -> FaceObserver:
-    return open_observer(open_pack("default", models_cache))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.image_decoder import decode_image
 from models.installed_pack import open_pack
 from models.mesh import BLAZEFACE_REGION, RegionRule, region_of
-from models.observer import FaceObserver, open_observer
+from models.observer import FaceObserver
 from models.tracker import SEARCH_EVERY, FaceTracker, as_detection, open_tracker
 from tests.generated_images import face_mesh
 from verifier.arrays import Pixels
@@ -41,11 +41,6 @@ def portrait(demo_faces: dict[str, Path]) -> Pixels:
     scale = 300 / max(pixels.shape[:2])
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)
-
-
-@pytest.fixture(scope="module")
-def observer(models_cache: Path) -> FaceObserver:
-    return open_observer(open_pack("default", models_cache))
 
 
 @pytest.fixture
