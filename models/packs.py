@@ -163,7 +163,6 @@ class Contract:
     weights: PlainName  # the role whose weights make templates
     preprocessing: PlainName  # how a face is found and cut; changes with detector and aligner
     metric: MetricName
-    calibration: PlainName  # "none": comparisons are inconclusive until a site calibrates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

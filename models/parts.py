@@ -128,5 +128,7 @@ def region_rule(detector: DetectorName) -> RegionRule:
             return _YUNET_REGION
         case "face-recognition":
             return _HOG_REGION
-        case _:
+        case "blazeface-back" | "blazeface-short" | "blazeface-full":
             return BLAZEFACE_REGION
+        case _:
+            assert_never(detector)

@@ -1,5 +1,6 @@
 """Requests that meet go through a network together, and nobody can tell from the answer."""
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
@@ -47,8 +48,9 @@ def meet(
         futures = [threads.submit(batching.run, ["y"], asked[0])]
         assert network.entered.wait(10)
         futures += [threads.submit(batching.run, ["y"], inputs) for inputs in asked[1:]]
+        deadline = time.monotonic() + 10
         while len(batching._waiting) + network.running < len(asked):
-            pass
+            assert time.monotonic() < deadline, "not all of them arrived"
         network.go_on.set()
         return [future.exception(10) or future.result() for future in futures]
 

@@ -75,7 +75,7 @@ class Index:
             for role, data in self.wheels.items()
         }
         contract = Contract(
-            network="net-v1", weights="first", preprocessing="cut-v1", metric="l2", calibration="c"
+            network="net-v1", weights="first", preprocessing="cut-v1", metric="l2"
         )
         return Pack(
             name="small",

@@ -3,6 +3,7 @@
 import pytest
 
 from models.packs import PackageSource, UrlSource, load_packs, read_packs
+from verifier.calibration import default_calibration
 from verifier.errors import InputError
 
 PACK = """
@@ -11,7 +12,7 @@ summary = "s"
 licence = "CC0-1.0"
 commercial_use = true
 parts = {detector = "yunet", aligner = "five-points-112", embedder = "sface"}
-contract = {network = "n", weights = "w", preprocessing = "p", metric = "l2", calibration = "c"}
+contract = {network = "n", weights = "w", preprocessing = "p", metric = "l2"}
 [packs.small.sources.one]
 kind = "package"
 requirement = "one"
@@ -112,7 +113,7 @@ def test_contracts_of_the_shipped_packs_are_all_different() -> None:
 
 def test_only_the_default_has_a_calibration_built_in() -> None:
     contracts = {name: pack.contract for name, pack in load_packs().items() if pack.contract}
-    built_in = [name for name, each in contracts.items() if each.calibration != "none"]
+    built_in = [n for n, pack in load_packs().items() if default_calibration(pack.contract_id)]
     assert built_in == ["default"]
     assert contracts["opencv-zoo"].metric == "cosine"
 
@@ -137,7 +138,7 @@ summary = "s"
 licence = "CC0-1.0"
 commercial_use = false
 parts = {detector = "yunet", aligner = "five-points-112", embedder = "sface"}
-contract = {network = "n", weights = "w", preprocessing = "q", metric = "l2", calibration = "c"}
+contract = {network = "n", weights = "w", preprocessing = "q", metric = "l2"}
 sources = {one = "small"}
 files = {w = "small"}
 """

@@ -134,7 +134,7 @@ class TestForgetting:
         square = np.float32(marked.astype(np.float64) @ marked.astype(np.float64))
         for number in (*marked, square):
             assert not any(number in array for array in held)
-        assert [array is one for array, one in zip(held, _arrays(gallery), strict=True)]
+        assert all(array is one for array, one in zip(held, _arrays(gallery), strict=True))
         assert ("l001" in gallery, len(gallery)) == (False, 2)
         assert not gallery.remove("l001")
 
