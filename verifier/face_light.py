@@ -147,8 +147,17 @@ def _patch(luma: Float32Array, mesh_px: Float32Array, points: Sequence[int]) -> 
 def _histogram(patch: Float32Array) -> FloatArray:
     """Return the shares of log luma in bins that overlap; they add up to 1."""
     levels = np.log(patch.astype(np.float64) + DARK_LEVEL)
-    edges = np.arange(math.log(DARK_LEVEL), math.log(255 + DARK_LEVEL) + BIN_WIDTH, BIN_WIDTH)
-    counts = np.histogram(levels, edges)[0]
+    bins = ((levels - math.log(DARK_LEVEL)) / BIN_WIDTH).astype(np.intp)
+    counts = np.bincount(bins, minlength=_BINS)
+    return np.asarray(np.convolve(counts / patch.size, _WINDOW), np.float64)
+
+
+def _window() -> FloatArray:
+    """Return the weights by which one pixel counts in the bins around its own; their sum is 1."""
     steps = np.arange(-SPREAD, SPREAD + BIN_WIDTH / 2, BIN_WIDTH)
     window = np.maximum(0.0, 1 - np.abs(steps) / SPREAD)
-    return np.asarray(np.convolve(counts / patch.size, window / window.sum()), np.float64)
+    return np.asarray(window / window.sum(), np.float64)
+
+
+_BINS: Final = math.ceil(math.log((255 + DARK_LEVEL) / DARK_LEVEL) / BIN_WIDTH) + 1
+_WINDOW: Final = _window()

@@ -59,15 +59,19 @@ def measure_face(pixels: Pixels, mesh_px: Float32Array) -> FaceMeasures:
         return NOTHING_MEASURED
     luma, points = cut.scaled(cut.to_standard)
     inside = _inside(points, luma.shape[1::-1])
-    laplacian = cv2.Laplacian(luma, cv2.CV_32F, ksize=1)
-    skin = luma[inside] / 255.0
+    mean, deviation = _mean_and_deviation(luma, inside)
+    differences = [
+        np.asarray(cv2.filter2D(luma, cv2.CV_32F, kernel), np.float32)
+        for kernel in SECOND_DIFFERENCES
+    ]
+    laplacian = np.asarray(differences[0] + differences[1], np.float32)
     return FaceMeasures(
-        sharpness=float(laplacian[inside].var()),
-        least_sharpness=_least_sharpness(luma, inside),
+        sharpness=_variance(laplacian, inside),
+        least_sharpness=min(_variance(each, inside) for each in differences),
         # Enlarging would smooth the noise of a small face away.
         grain=_grain(luma, inside) if cut.to_standard <= 1 else cut.own_grain(),
-        brightness=float(skin.mean()),
-        contrast=float(skin.std()),
+        brightness=mean / 255.0,
+        contrast=deviation / 255.0,
         shading=_shading(luma, points, inside),
         light=measure_light(luma, points, inside),
         features=measure_features(luma, points),
@@ -123,11 +127,15 @@ def _inside(points: Float32Array, size: tuple[int, int]) -> NDArray[np.bool_]:
     return mask.astype(np.bool_)
 
 
-def _least_sharpness(luma: Float32Array, inside: NDArray[np.bool_]) -> float:
-    """Return the smallest variance of the second difference among four directions."""
-    mask = inside.astype(np.uint8)
-    differences = (cv2.filter2D(luma, cv2.CV_32F, kernel) for kernel in SECOND_DIFFERENCES)
-    return min(float(cv2.meanStdDev(each, mask=mask)[1][0, 0]) ** 2 for each in differences)
+def _mean_and_deviation(values: Float32Array, mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return mean and standard deviation where ``mask`` is true; zeros where it nowhere is."""
+    # A third of numpy's time: nothing is copied out first.
+    mean, deviation = cv2.meanStdDev(values, mask=mask.view(np.uint8))
+    return float(mean[0, 0]), float(deviation[0, 0])
+
+
+def _variance(values: Float32Array, mask: NDArray[np.bool_]) -> float:
+    return _mean_and_deviation(values, mask)[1] ** 2
 
 
 def _grain(luma: Float32Array, inside: NDArray[np.bool_]) -> float:
@@ -141,6 +149,7 @@ def _shading(luma: Float32Array, points: Float32Array, inside: NDArray[np.bool_]
     forehead, chin = points[list(FACE_HEIGHT)].astype(np.float64)
     to_the_left = np.array((chin[1] - forehead[1], forehead[0] - chin[0]))
     is_left = beyond((luma.shape[0], luma.shape[1]), forehead, to_the_left)
-    sides = [luma[inside & is_left], luma[inside & ~is_left]]
-    squares = sum(float(side.var()) * side.size for side in sides if side.size)
-    return math.sqrt(squares / max(1, sum(side.size for side in sides))) / 255.0
+    sides = [inside & is_left, inside & ~is_left]
+    sizes = [int(np.count_nonzero(side)) for side in sides]
+    squares = sum(_variance(luma, side) * size for side, size in zip(sides, sizes, strict=True))
+    return math.sqrt(squares / max(1, sum(sizes))) / 255.0
