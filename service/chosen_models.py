@@ -18,9 +18,12 @@ def chosen_observer(settings: Settings, *, judge_attacks: bool = False) -> FaceO
     ModelUnavailableError
         If it is not installed, damaged, bars commercial use unasked, or observes no faces.
     """
-    detector = chosen_attack_detector(settings) if judge_attacks else None
-    pack = _open(settings.pack, settings)
-    return open_observer(pack, threads=settings.threads, attack_detector=detector)
+    return open_observer(
+        _open(settings.pack, settings),
+        threads=settings.threads,
+        attack_detector=chosen_attack_detector(settings) if judge_attacks else None,
+        batch_slots=settings.batch_slots,
+    )
 
 
 def chosen_attack_detector(settings: Settings) -> AttackDetector | None:

@@ -9,11 +9,10 @@ import cv2
 import typer
 
 from models.installation import install
-from models.observer import open_observer
 from models.packs import find_pack
 from service.application import open_application
 from service.chosen_calibration import metric_of
-from service.chosen_models import chosen_attack_detector
+from service.chosen_models import chosen_observer
 from service.console_output import ExitCode, out, progress_bars, reports_errors
 from service.http.app import create_app, openapi_document
 from service.http.server import base_url, listen, serve
@@ -41,7 +40,7 @@ def serve_command(
     bound = listen(settings.host, settings.port)  # refused before anything is opened
     try:
         with progress_bars() as bars:
-            pack = install(
+            install(
                 wanted,
                 settings.cache_dir,
                 progress=bars,
@@ -49,11 +48,7 @@ def serve_command(
             )
         with open_application(
             settings,
-            observer=open_observer(
-                pack,
-                threads=settings.threads,
-                attack_detector=chosen_attack_detector(settings),
-            ),
+            observer=chosen_observer(settings, judge_attacks=True),
             metric=metric,
             calibration=default_calibration(wanted.contract_id),
             policy=default_policy(),

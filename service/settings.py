@@ -44,6 +44,12 @@ class Settings(BaseSettings):
         default=False, description="Allow a pack whose licence bars commercial use."
     )
     threads: int = Field(default=1, ge=1, le=64, description="Threads for one inference call.")
+    batch_slots: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Batches of vectors computed at once, shared by requests that meet; 0: none.",
+    )
 
     data_dir: Path = Field(
         default=Path("zhenxue-data"), description="Database, archive and keys of `serve`."
