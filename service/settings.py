@@ -24,7 +24,11 @@ class IdentityAuthorityName(StrEnum):
 class Settings(BaseSettings):
     """Where things lie, who this installation is, and how much of the machine it may use."""
 
-    model_config = SettingsConfigDict(env_prefix="ZHENXUE_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ZHENXUE_",
+        frozen=True,
+        env_ignore_empty=True,  # as a compose file leaves them
+    )
 
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("zhenxue"),

@@ -58,3 +58,11 @@ def test_a_terminal_without_our_characters_still_gets_an_answer(tmp_path: Path) 
     assert done.returncode == 1
     assert b"absent" in done.stdout
     assert run(tmp_path, "--help", **plain).returncode == 0
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file of settings leaves what nobody filled in."""
+    for name in ("ZHENXUE_ATTACK_PACK", "ZHENXUE_PACK", "ZHENXUE_THREADS"):
+        monkeypatch.setenv(name, "")
+    settings = read_settings()
+    assert (settings.attack_pack, settings.pack, settings.threads) == (None, "default", 1)
