@@ -64,7 +64,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['people']} people of {report['folder']}; {report['calibration']}",
         f"{'people':>9} {'log10 LR':>8} {'distance':>8} {'misses':>9} {'false hits':>10}"
-        f" {'expected':>9} {'shown below':>11} {'pairs for 5 %':>14}",
+        f" {'expected':>9} {'claimable':>11} {'pairs for 5 %':>14}",
     ]
     for row in report["points"]:
         missed = f"{row['misses']}/{row['mated']}"

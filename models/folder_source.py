@@ -6,8 +6,9 @@ from typing import Final
 
 from models.packs import UrlSource
 from models.partial_file import PartialFile
-from models.pip_download import PinnedArtefact, ProgressSink
+from models.pip_download import PinnedArtefact
 from verifier.errors import ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 _PIECE_BYTES: Final = 1 << 20
 

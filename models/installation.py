@@ -34,10 +34,11 @@ from models.installed_pack import (
 )
 from models.manifest import InstalledFile, Manifest, digest_of, sync_folder, write_durably
 from models.packs import Pack, WeightsFile, load_packs
-from models.pip_download import Downloader, PipDownloader, ProgressSink, Silent
+from models.pip_download import Downloader, PipDownloader, Silent
 from models.self_test import SelfTester, run_self_test
 from models.sessions import read_verified
 from verifier.errors import ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 __all__ = ["InstalledPack", "PackState", "install", "open_pack", "status"]
 

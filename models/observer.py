@@ -84,6 +84,11 @@ class FaceObserver:
         """The embedder's contract."""
         return self._embedder.contract_id
 
+    @property
+    def attack_contract_id(self) -> str | None:
+        """The attack detector's contract; None where nobody judges attacks."""
+        return None if self._attack_detector is None else self._attack_detector.contract_id
+
     def observe(self, pixels: Pixels, *, embed: bool = True) -> FrameObservation:
         """Observe one frame.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from verifier.errors import ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 STAGING_PREFIX: Final = ".staging-"
 """Names the folders pip works in, beside the finished downloads."""
@@ -37,14 +38,6 @@ class PinnedArtefact:
     sha256: str
     platform: str | None = None
     python_version: str | None = None
-
-
-class ProgressSink(Protocol):
-    """Hears how far an installation has come."""
-
-    def update(self, stage: str, done: int, total: int) -> None:
-        """Hear that ``stage`` is at ``done`` of ``total`` bytes or steps; total 0 is unknown."""
-        ...
 
 
 class Downloader(Protocol):

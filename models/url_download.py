@@ -22,8 +22,9 @@ import httpx
 
 from models.packs import UrlSource
 from models.partial_file import PartialFile
-from models.pip_download import ProgressSink, without_addresses
+from models.pip_download import without_addresses
 from verifier.errors import InputError, ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 MAX_REDIRECTS: Final = 5
 MAX_ATTEMPTS: Final = 5  # each but the first only if the one before brought something

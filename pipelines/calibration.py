@@ -10,24 +10,26 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from datetime import date
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.pip_download import ProgressSink, Silent
+from models.pip_download import Silent
 from pipelines.embedded_pictures import EmbeddedPictures
 from pipelines.face_pairs import ScoredPairs
-from verifier.arrays import FloatArray
-from verifier.calibration import RULE_OF_THREE, Calibration, CalibrationData
+from verifier.arrays import Flags, FloatArray
+from verifier.calibration import Calibration, CalibrationData
 from verifier.comparison import DEFAULT_RULES, OutcomeRules
 from verifier.errors import InputError, TooFewTrialsError
 from verifier.evidence import MAX_ABS_LOG10_LR
-from verifier.subject_bootstrap import draw_subjects, tail_share, trial_weights
+from verifier.measured_rate import RULE_OF_THREE
+from verifier.protocols import ProgressSink
+from verifier.subject_bootstrap import drawn_weights, interval_edges
 
-MIN_SUBJECTS: Final = 10
+MIN_CALIBRATION_SUBJECTS: Final = 10
 """People with a mated pair below whom no contract is made unasked. With fewer than nine the upper
 cap lies below the limit of a match, and an interval drawn from them says little."""
 
@@ -46,7 +48,7 @@ _STEP: Final = 1e-4  # scores are told apart to four decimals, as results show t
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class Estimate:
     """A value and its 95 % interval over other people of the same kind."""
 
     value: float
@@ -71,8 +73,8 @@ class FittedCalibration:
     """
 
     calibration: Calibration
-    slope: Interval
-    intercept: Interval
+    slope: Estimate
+    intercept: Estimate
     draws: FloatArray
 
 
@@ -83,8 +85,7 @@ def fit_pairs(scored: ScoredPairs, embedded: EmbeddedPictures) -> ScoredPairs:
     would make scores look worse, or better, than those that decide.
     """
     fit = ~(embedded.unfit[scored.picture_a] | embedded.unfit[scored.picture_b])
-    per_pair = ("score", "mated", "subject_a", "subject_b", "picture_a", "picture_b")
-    return replace(scored, **{name: getattr(scored, name)[fit] for name in per_pair})
+    return scored.taken(fit)
 
 
 def fit_calibration(
@@ -103,7 +104,8 @@ def fit_calibration(
     Parameters
     ----------
     allow_few
-        Also with fewer than `MIN_SUBJECTS` people, whose caps then decide nothing.
+        Also with fewer than `MIN_CALIBRATION_SUBJECTS` people, whose caps may then let nothing
+        be decided: a match is possible from 9 people on.
     rounds
         How often people are drawn anew for the intervals.
 
@@ -130,12 +132,12 @@ def fit_calibration(
         progress=progress,
         stage="lines of other people",
     )
-    tail = tail_share(len(np.unique(scored.subject_a[scored.mated])))
-    low, high = np.quantile(draws, (tail, 1 - tail), axis=0)
+    calibration = _document(line, scored, name=name, made_on=made_on)
+    low, high = interval_edges(draws, calibration.data.mated_subjects)
     return FittedCalibration(
-        calibration=_document(line, scored, name=name, made_on=made_on),
-        slope=Interval(line.slope, float(low[0]), float(high[0])),
-        intercept=Interval(line.intercept, float(low[1]), float(high[1])),
+        calibration=calibration,
+        slope=Estimate(line.slope, float(low[0]), float(high[0])),
+        intercept=Estimate(line.intercept, float(low[1]), float(high[1])),
         draws=draws,
     )
 
@@ -162,18 +164,14 @@ def bootstrap(
 ) -> FloatArray:
     """Return what ``statistic`` makes of people drawn with replacement, shape (rounds, ...).
 
-    It is given how often each comparison counts, shape (n,); draws without a mated or without a
-    non-mated comparison are drawn again.
+    It is given how often each comparison counts, shape (n,); see `drawn_weights`.
     """
-    people, numbered = np.unique([scored.subject_a, scored.subject_b], return_inverse=True)
-    first, second = numbered.reshape(2, -1).astype(np.int32)
-    generator = np.random.default_rng(seed)
     sink = progress or Silent()
+    weights = drawn_weights(
+        scored.subject_a, scored.subject_b, scored.mated, rounds=rounds, seed=seed
+    )
     values: list[FloatArray] = []
-    while len(values) < rounds:
-        weight = trial_weights(draw_subjects(len(people), generator), first, second, scored.mated)
-        if not (weight[scored.mated].any() and weight[~scored.mated].any()):
-            continue
+    for weight in weights:
         values.append(statistic(weight))
         sink.update(stage, len(values), rounds)
     return np.array(values)
@@ -181,7 +179,7 @@ def bootstrap(
 
 def _require_people(scored: ScoredPairs, rules: OutcomeRules, *, allow_few: bool) -> None:
     people = len(np.unique(scored.subject_a[scored.mated]))
-    if people >= (FEWEST_SUBJECTS if allow_few else MIN_SUBJECTS):
+    if people >= (FEWEST_SUBJECTS if allow_few else MIN_CALIBRATION_SUBJECTS):
         return
     least = people_for_no_match(rules)
     if allow_few:
@@ -191,11 +189,12 @@ def _require_people(scored: ScoredPairs, rules: OutcomeRules, *, allow_few: bool
             " said either way"
         )
     raise TooFewTrialsError(
-        f"同一人有两张以上合格照片的只有 {people} 人，校准至少要 {MIN_SUBJECTS} 人；"
+        f"同一人有两张以上合格照片的只有 {people} 人，校准至少要 {MIN_CALIBRATION_SUBJECTS} 人；"
         f"要能判为不是本人，须 {least} 人。"
-        f" {people} people with two usable pictures; at least {MIN_SUBJECTS} wanted, and {least}"
-        " before a comparison can say no_match (rule of three on people, docs/calibration.md)."
-        " --few-people writes one all the same, which decides nothing"
+        f" {people} people with two usable pictures; at least {MIN_CALIBRATION_SUBJECTS} wanted,"
+        f" and {least} before a comparison can say no_match (rule of three on people,"
+        " docs/calibration.md). --few-people writes one all the same, to try out: a match is"
+        f" possible from {people_for_match(rules)} people on"
     )
 
 
@@ -227,7 +226,7 @@ def _data(scored: ScoredPairs) -> CalibrationData:
     return CalibrationData(
         subjects=len(np.unique([first, second])),
         mated_subjects=len(np.unique(first[mated])),
-        subject_pairs=len(np.unique(pair_numbers(scored)[~mated])),
+        subject_pairs=len(np.unique(scored.subject_pair[~mated])),
         mated=int(mated.sum()),
         non_mated=int((~mated).sum()),
         sha256=scores_sha256(scored),
@@ -241,13 +240,6 @@ def scores_sha256(scored: ScoredPairs) -> str:
         for mated, score in zip(scored.mated, scored.score, strict=True)
     )
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
-
-
-def pair_numbers(scored: ScoredPairs) -> NDArray[np.int64]:
-    """Return one number for each pair of people, in whichever order, shape (n,)."""
-    low = np.minimum(scored.subject_a, scored.subject_b).astype(np.int64)
-    high = np.maximum(scored.subject_a, scored.subject_b).astype(np.int64)
-    return np.asarray(low * len(scored.subjects) + high, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,16 +260,15 @@ class _Fit:
     step: NDArray[np.int64]
     share: FloatArray
     scores: FloatArray
-    mated: NDArray[np.bool_]
+    mated: Flags
 
     @classmethod
     def of(cls, scored: ScoredPairs) -> "_Fit":
         steps, step = np.unique(np.rint(scored.score / _STEP).astype(np.int64), return_inverse=True)
-        numbers = pair_numbers(scored)
-        _, person, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+        _, pair, counts = np.unique(scored.subject_pair, return_inverse=True, return_counts=True)
         return cls(
             step=step,
-            share=1 / counts[person],
+            share=1 / counts[pair],
             scores=np.asarray(steps * _STEP, np.float64),
             mated=scored.mated,
         )
@@ -287,8 +278,9 @@ class _Fit:
 
         Logistic regression on the score standardised within its kind, both kinds weighing the
         same: the prior odds are then 1, and the log odds are the log likelihood ratio (Morrison,
-        Australian Journal of Forensic Sciences 45 (2013) 173-197). The weights sum to the number
-        of people, so that `PRIOR_SD` fades as people are added, not as pictures are.
+        Australian Journal of Forensic Sciences 45 (2013) 173-197). The weights of each kind sum
+        to the number of people with mated comparisons, so that `PRIOR_SD` fades as people are
+        added, not as pictures are.
         """
         # Takes a second and 100 MB; commands that fit nothing must not wait for it.
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipelines.csv_table import CsvRow, read_csv_table
+from pipelines.csv_table import CsvRow, printable, read_csv_table
 from pipelines.picture_lists import PictureList
 from verifier.errors import InputError
-from verifier.strict_json import shown
 
 ATTRIBUTES: Final[Mapping[str, str]] = {
     "sex": "性别",
@@ -62,7 +61,9 @@ def read_groups(table: Path, listed: PictureList) -> PictureGroups:
         _check_row(row, read.header)
         named = dict(zip(read.header, row.cells, strict=True))
         if not named[key] or named[key] in groups:
-            raise InputError(f"{row.where}: {key} {shown(named[key])} is empty or there already")
+            raise InputError(
+                f"{row.where}: {key} '{printable(named[key])}' is empty or there already"
+            )
         groups[named[key]] = named
     names = [_name(key, path, subject) for path, subject in _pictures(listed)]
     if not set(names) & set(groups):
@@ -90,8 +91,8 @@ def _key(table: Path, header: Sequence[str]) -> str:
     others = [name for name in header if name not in ATTRIBUTES and name not in keys]
     if len(keys) != 1 or others or len(header) < 2 or len(set(header)) < len(header):
         raise InputError(
-            f"{table.name}: columns {shown(', '.join(header))}; person or photo wanted, then any of"
-            f" {', '.join(ATTRIBUTES)}, each once"
+            f"{table.name}: columns {printable(', '.join(header))}; person or photo wanted, then"
+            f" any of {', '.join(ATTRIBUTES)}, each once"
         )
     return keys[0]
 

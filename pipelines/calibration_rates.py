@@ -14,14 +14,14 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.pip_download import ProgressSink
-from pipelines.calibration import bootstrap, pair_numbers
+from pipelines.calibration import bootstrap
 from pipelines.face_pairs import ScoredPairs
-from verifier.arrays import FloatArray
+from verifier.arrays import Flags, FloatArray
 from verifier.calibration import Calibration
 from verifier.comparison import DEFAULT_RULES, OutcomeRules
-from verifier.measured_rate import RULE_OF_30, MeasuredRate, measured_rate, rule_of_three
-from verifier.subject_bootstrap import MIN_SUBJECTS, tail_share
+from verifier.measured_rate import RULE_OF_30, MeasuredRate, measured_rate
+from verifier.protocols import ProgressSink
+from verifier.subject_bootstrap import MIN_INTERVAL_SUBJECTS, interval_edges
 
 GroupNames: TypeAlias = Sequence[str | None]
 """For each picture the group it belongs to; None: not known."""
@@ -179,7 +179,7 @@ class _Table:
     attribute: str
     names: Sequence[str]
     cell: NDArray[np.int64]
-    error: NDArray[np.bool_]
+    error: Flags
     scored: ScoredPairs
 
     @classmethod
@@ -236,23 +236,20 @@ class _Table:
         """Return the rate of a cell; None below five people, whose rate is nobody's business."""
         here = self.cell == cell
         people = len(np.unique([self.scored.subject_a[here], self.scored.subject_b[here]]))
-        if people < MIN_SUBJECTS and self.attribute:
+        if people < MIN_INTERVAL_SUBJECTS and self.attribute:
             return None
         errors, trials = int(self.error[here].sum()), int(here.sum())
         mated = cell % 2 == 1
         # What is independent of each other: people, or pairs of people.
-        units = people if mated else len(np.unique(pair_numbers(self.scored)[here]))
-        tail = tail_share(max(people, 2))
-        low, high = np.nanquantile(draws[:, cell], (tail, 1 - tail))
-        if errors == trials:
-            low = 1 - rule_of_three(units)  # no draw of people who all failed shows otherwise
+        units = people if mated else len(np.unique(self.scored.subject_pair[here]))
+        low, high = (float(edge) for edge in interval_edges(draws[:, cell], max(people, 2)))
         return CountedRate(
             errors=errors,
             trials=trials,
             people=units,
             measured=measured_rate(
                 errors / trials,
-                (float(low), float(high)),
+                (low, high),
                 errors=errors,
                 trials=trials,
                 people=units,

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, TypeAlias
 
-from models.pip_download import ProgressSink
 from pipelines.calibration import (
-    MIN_SUBJECTS,
+    MIN_CALIBRATION_SUBJECTS,
+    Estimate,
     FittedCalibration,
-    Interval,
     fit_calibration,
     fit_pairs,
     people_for_match,
@@ -32,9 +31,10 @@ from pipelines.calibration_rates import (
 from pipelines.embedded_pictures import EmbeddedPictures, embed_pictures
 from pipelines.face_pairs import ScoredPairs, score_pairs
 from pipelines.picture_lists import PictureList
+from pipelines.rate_texts import percent
 from verifier.calibration import Metric
 from verifier.comparison import DEFAULT_RULES
-from verifier.protocols import FaceObserver
+from verifier.protocols import FaceObserver, ProgressSink
 from verifier.transparency.canonical_json import JSONValue
 
 BothTongues: TypeAlias = tuple[str, str]
@@ -81,8 +81,8 @@ class CalibrationReport:
             "calibration": calibration.to_json(),
             "calibration_id": calibration.calibration_id,
             "label": calibration.label,
-            "slope": _interval_json(self.fitted.slope),
-            "intercept": _interval_json(self.fitted.intercept),
+            "slope": _estimate_json(self.fitted.slope),
+            "intercept": _estimate_json(self.fitted.intercept),
             "limits": [_limit_json(limit) for limit in self.rates.limits],
             "groups": [_group_json(group) for group in self.rates.groups],
             "differences": [_difference_json(item) for item in self.rates.disparities],
@@ -154,10 +154,12 @@ def _people_warnings(report: CalibrationReport) -> list[tuple[str, BothTongues]]
     found: list[tuple[str, BothTongues]] = []
     data = report.fitted.calibration.data
     by_name = {limit.limit: limit for limit in report.rates.limits}
-    if data.mated_subjects < MIN_SUBJECTS:
+    if data.mated_subjects < MIN_CALIBRATION_SUBJECTS:
         text = (
-            f"只有 {data.mated_subjects} 人，少于 {MIN_SUBJECTS} 人：仅供试用，不应启用。",
-            f"{data.mated_subjects} people, fewer than {MIN_SUBJECTS}: for trying out only.",
+            f"只有 {data.mated_subjects} 人，少于 {MIN_CALIBRATION_SUBJECTS} 人："
+            "仅供试用，不应启用。",
+            f"{data.mated_subjects} people, fewer than {MIN_CALIBRATION_SUBJECTS}:"
+            " for trying out only.",
         )
         found.append(("FEW_PEOPLE", text))
     if not by_name["match"].reached:
@@ -199,18 +201,19 @@ def _fit_warnings(report: CalibrationReport) -> list[tuple[str, BothTongues]]:
         ("LOWER_CAP_OVERCLAIMS", float(below.mean()), -calibration.min_log10_lr),
     ):
         if share > 10**-cap:
+            seen, allowed = percent(share), percent(10**-cap)
             text = (
-                f"直线不合适：{share:.2%} 的比对越过上下限，按其含义至多 {10**-cap:.2%}。",
-                f"The line does not fit: {share:.2%} of comparisons lie beyond a cap that allows"
-                f" for {10**-cap:.2%}.",
+                f"直线不合适：{seen} 的比对越过上下限，按其含义至多 {allowed}。",
+                f"The line does not fit: {seen} of comparisons lie beyond a cap that allows for"
+                f" {allowed}.",
             )
             found.append((code, text))
     return found
 
 
 _RATE_WORDS: Final = {
-    RateName.FMR: ("误识率", "FMR"),
-    RateName.FNMR: ("拒识率", "FNMR"),
+    RateName.FMR: ("错误匹配率", "FMR"),
+    RateName.FNMR: ("错误不匹配率", "FNMR"),
 }
 
 
@@ -227,9 +230,9 @@ def difference_text(item: Disparity) -> BothTongues:
     )
 
 
-def _interval_json(interval: Interval) -> dict[str, JSONValue]:
+def _estimate_json(estimate: Estimate) -> dict[str, JSONValue]:
     names = ("value", "low", "high")
-    return {name: round(getattr(interval, name), 4) for name in names}
+    return {name: round(getattr(estimate, name), 4) for name in names}
 
 
 def _rate_json(rate: CountedRate | None) -> JSONValue:

@@ -41,8 +41,9 @@ class FrameChecker:
         Without a reference the frames are looked at and compared with nothing: a face is referred.
         """
         pictures = [_decode(frame) for frame in frames]
+        embed = reference is not None
         observations = [
-            None if picture is None else self.observer.observe(picture.pixels)
+            None if picture is None else self.observer.observe(picture.pixels, embed=embed)
             for picture in pictures
         ]
         compared = self._compare(observations, reference, calibration)

@@ -16,8 +16,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from threading import Lock
 
-from pipelines.lesson_store import FoundCase, LessonStore, LessonUnit
+from pipelines.lesson_store import (
+    FoundCase,
+    LessonReader,
+    LessonStore,
+    LessonUnit,
+    StoredEnrolment,
+)
 from verifier.eligibility_facts import CHINA_TIME
+from verifier.errors import UnknownSubjectError
 from verifier.policy import ComparisonRules
 from verifier.protocols import Clock
 from verifier.review_case import CaseKind
@@ -25,12 +32,23 @@ from verifier.review_case import CaseKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """Leave to compare with a learner's template once; ``granted`` False: it is used up today."""
+    """Leave to compare with a learner's template once; ``granted`` False: it is used up today.
+
+    ``enrolment`` is the learner's, as of the moment of counting; None: there is none.
+    """
 
     learner_id: str
     at: datetime
     granted: bool
     max_per_day: int
+    enrolment: StoredEnrolment | None
+
+    @property
+    def required_enrolment(self) -> StoredEnrolment:
+        """The enrolment; ``UnknownSubjectError`` if there is none."""
+        if self.enrolment is None:
+            raise UnknownSubjectError("this learner is not enrolled")
+        return self.enrolment
 
     @property
     def day(self) -> date:
@@ -86,18 +104,27 @@ class ComparisonBudget:
             # Counted after the look at who is ahead: whoever has gone since is in this count.
             with self.store.reading() as unit:
                 count = unit.comparison_count(*key)
+                enrolment = _enrolment(unit, learner_id)
             limit = self.rules.max_per_learner_day
             yield Reservation(
                 learner_id=learner_id,
                 at=now,
                 granted=count + ahead < limit,
                 max_per_day=limit,
+                enrolment=enrolment,
             )
         finally:
             with self._lock:
                 self._reserved[key] -= 1
                 if not self._reserved[key]:
                     del self._reserved[key]
+
+
+def _enrolment(unit: LessonReader, learner_id: str) -> StoredEnrolment | None:
+    try:
+        return unit.enrolment(learner_id)
+    except UnknownSubjectError:
+        return None
 
 
 def china_day(at: datetime) -> date:

@@ -38,18 +38,23 @@ def read_csv_table(path: Path) -> CsvTable:
     """
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
-        header = tuple(name.strip().lower() for name in next(reader, []))
+        filled = (cells for cells in reader if any(cell.strip() for cell in cells))
+        header = tuple(name.strip().lower() for name in next(filled, []))
         rows = tuple(
             CsvRow(
                 where=f"{path.name}, line {reader.line_num}",
                 cells=tuple(cell.strip() for cell in cells),
             )
-            for cells in reader
-            if any(cell.strip() for cell in cells)
+            for cells in filled
         )
     except csv.Error as error:
         raise InputError(f"{path.name}, line {reader.line_num}: {error}") from None
     return CsvTable(name=path.name, header=header, rows=rows)
+
+
+def printable(text: str) -> str:
+    """Return text for a message, Chinese as it is, without what could move the cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:300])
 
 
 def _text(path: Path) -> str:

@@ -51,12 +51,7 @@ class DuplicateSearch:
         ContractMismatchError
             If template or calibration were made for something else than the gallery.
         """
-        calibration.require_fits(self.gallery.contract_id, self.gallery.metric)
-        point = operating_point(
-            calibration,
-            gallery_size=len(self.gallery),
-            false_hits=self.rules.false_cases_per_enrolment,
-        )
+        point = self.point(calibration)
         hits = self.gallery.search(
             template,
             limit=self.rules.most_cases_per_enrolment,
@@ -66,6 +61,25 @@ class DuplicateSearch:
         return tuple(
             _case(learner_id, hit, point, calibration, at=at) for hit in hits if self._stands(hit)
         )
+
+    def point(self, calibration: Calibration) -> OperatingPoint:
+        """Return from where on a hit opens a case, among as many faces as there are now.
+
+        Raises
+        ------
+        ContractMismatchError
+            If the calibration was made for something else than the gallery.
+        """
+        calibration.require_fits(self.gallery.contract_id, self.gallery.metric)
+        return operating_point(
+            calibration,
+            gallery_size=len(self.gallery),
+            false_hits=self.rules.false_cases_per_enrolment,
+        )
+
+    def is_blind(self, calibration: Calibration) -> bool:
+        """Say whether nobody can be found: not even one picture twice would open a case."""
+        return not self.point(calibration).is_reachable
 
     def _stands(self, hit: Hit) -> bool:
         """Whether the template behind a hit can still be opened; or else nobody is there.

@@ -82,7 +82,8 @@ def replace_file(path: Path, data: bytes, *, temporary: Path, mode: int = 0o644)
         A folder on the same file system, where a half-written file can lie without being
         taken for anything.
     """
-    draft = temporary / f"{secrets.token_hex(8)}.tmp"
+    # Named after its target: what a killed process leaves should tell whose it is.
+    draft = temporary / f".{path.name[:64]}.{secrets.token_hex(8)}.tmp"
     try:
         write_new(draft, data, mode)
         draft.replace(path)

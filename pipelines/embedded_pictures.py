@@ -6,20 +6,18 @@ Start with `embed_pictures`; `clear_face` says whom a photograph is of.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.image_decoder import STILL_LIMITS, decode_image
-from models.pip_download import ProgressSink, Silent
+from models.pip_download import Silent
 from pipelines.picture_lists import FacePicture
-from verifier.arrays import Float32Array
+from verifier.arrays import Flags, Float32Array
 from verifier.errors import InputError, UnreadableImageError
 from verifier.observation import FaceObservation
-from verifier.protocols import FaceObserver
-
-Flags: TypeAlias = NDArray[np.bool_]
+from verifier.protocols import FaceObserver, ProgressSink
 
 # Of 50 photographs of LFW 4 have a second face, at most 0.68 as wide as the one they are named
 # after; faces of two people side by side differ by less than a fifth.
@@ -81,9 +79,13 @@ def clear_face(faces: Sequence[FaceObservation]) -> FaceObservation | None:
     The largest face, unless another is nearly as wide: the label says that somebody is shown,
     and of two alike it does not say which. In a lesson a second face of any size asks again.
     """
-    widths = [face.box_px.w for face in faces[:2]]
-    clear = bool(widths) and (len(widths) == 1 or widths[1] <= _NEARLY_AS_WIDE * widths[0])
-    return faces[0] if clear else None
+    if not faces:
+        return None
+    largest, *others = faces
+    # All of them: they come by area, and a narrow one may be larger than a wide one.
+    if any(other.box_px.w > _NEARLY_AS_WIDE * largest.box_px.w for other in others):
+        return None
+    return largest
 
 
 def embed_pictures(

@@ -17,6 +17,7 @@ from verifier.calibration import Calibration
 from verifier.comparison import ComparisonResult, Template, compare
 from verifier.enrolment import (
     Anchor,
+    EnrolmentPicture,
     Refusal,
     comparison_refusal,
     picture_refusal,
@@ -114,14 +115,14 @@ class Enroller:
     ) -> _Confirmed | Refusal:
         """Compare the live frames with the reference."""
         shown = decode_image(reference, STILL_LIMITS)
-        template = self._template(shown, picture="reference")
+        template = self._template(shown, picture=EnrolmentPicture.REFERENCE)
         if isinstance(template, Refusal):
             return template
         calibration = self.calibrations.current()
         frames = {frame.pixels_sha256: frame for frame in (_decode(data) for data in live)}
         compared: list[ComparisonResult] = []
         for frame in frames.values():
-            probe = self._template(frame, picture="live")
+            probe = self._template(frame, picture=EnrolmentPicture.LIVE)
             if isinstance(probe, Refusal):
                 return probe
             compared.append(compare(template, probe, calibration))
@@ -179,7 +180,7 @@ class Enroller:
             also(work.unit, stored)
             return stored
 
-    def _template(self, image: DecodedImage, *, picture: str) -> Template | Refusal:
+    def _template(self, image: DecodedImage, *, picture: EnrolmentPicture) -> Template | Refusal:
         observation = self.checker.observer.observe(image.pixels)
         refusal = picture_refusal(observation, picture=picture)
         return refusal or self.checker.template(observation.faces[0])

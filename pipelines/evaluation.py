@@ -6,21 +6,21 @@ Start with `evaluate`. How each figure is computed is told in docs/evaluation.md
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Final
 
 import numpy as np
 
-from models.pip_download import ProgressSink, Silent
+from models.pip_download import Silent
 from pipelines.evaluation_result import Evaluation, Note
 from pipelines.face_pairs import EmbeddedPictures, ScoredPairs
 from pipelines.picture_lists import PictureList
 from verifier.arrays import FloatArray
 from verifier.calibration import AnyCalibration, Calibration
 from verifier.error_rates import RankedTrials, rank_trials
-from verifier.likelihood_cost import min_cllr, trial_costs
-from verifier.measured_rate import Interval, measured_eer, measured_fnmr
-from verifier.subject_bootstrap import MIN_SUBJECTS, subject_intervals
+from verifier.likelihood_cost import mean_cost, min_cllr, trial_costs
+from verifier.measured_rate import measured_eer, measured_fnmr
+from verifier.protocols import ProgressSink
+from verifier.subject_bootstrap import MIN_INTERVAL_SUBJECTS, Interval, subject_intervals
 
 FMR_TARGETS: Final = (1e-2, 1e-3, 1e-4)
 DEFAULT_ROUNDS: Final = 1000
@@ -59,13 +59,12 @@ def evaluate(
     trials = rank_trials(scored.score, scored.mated)
     costs = None if fitted is None else _costs(scored, trials, fitted)
     people = _People.of(scored)
+    drawn = rounds if people.mated_subjects >= MIN_INTERVAL_SUBJECTS else 0
     intervals = (
-        _intervals(scored, trials, costs, rounds=rounds, seed=seed, sink=progress or Silent())
-        if rounds > 0 and people.mated_subjects >= MIN_SUBJECTS
-        else None
+        _intervals(scored, trials, costs, rounds=drawn, seed=seed, sink=progress or Silent())
+        if drawn > 0
+        else _Intervals()
     )
-    # In the order in which `_intervals` gives them; none where there are too few people.
-    edges = iter(intervals or repeat(None))
     points = trials.operating_points()
     return Evaluation(
         listed=listed,
@@ -75,16 +74,24 @@ def evaluate(
         mated_subjects=people.mated_subjects,
         subject_pairs=people.pairs,
         points=points,
-        eer=measured_eer(points, next(edges), people=people.mated_subjects),
-        fnmr_at=tuple(
-            measured_fnmr(points, target, next(edges), people=people.mated_subjects)
-            for target in FMR_TARGETS
+        eer=measured_eer(
+            points, intervals.eer, people=people.mated_subjects, independent=people.disjoint_mated
         ),
-        cllr=None if costs is None else _mean_cost(costs, trials, np.ones(len(costs))),
-        cllr_interval=next(edges) if costs is not None else None,
+        fnmr_at=tuple(
+            measured_fnmr(
+                points,
+                target,
+                interval,
+                people=people.mated_subjects,
+                independent=people.disjoint_mated,
+            )
+            for target, interval in zip(FMR_TARGETS, intervals.fnmr_at, strict=True)
+        ),
+        cllr=None if costs is None else mean_cost(costs, trials.mated),
+        cllr_interval=intervals.cllr,
         min_cllr=min_cllr(trials),
         calibration=fitted,
-        rounds=rounds if intervals else 0,
+        rounds=drawn,
         seed=seed,
         data_sha256=data_digest(listed, embedded),
         notes=tuple(_notes(listed, scored, people, fitted)),
@@ -93,34 +100,51 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _People:
-    """How many independent people stand behind the completed comparisons."""
+    """How many people stand behind the completed comparisons.
+
+    ``disjoint_mated``: mated comparisons of which no two share a picture.
+    """
 
     subjects: int
     mated_subjects: int
     pairs: int
+    disjoint_mated: int
 
     @classmethod
     def of(cls, scored: ScoredPairs) -> "_People":
-        low = np.minimum(scored.subject_a, scored.subject_b)[~scored.mated].astype(np.int64)
-        high = np.maximum(scored.subject_a, scored.subject_b)[~scored.mated]
         return cls(
             subjects=len(np.union1d(scored.subject_a, scored.subject_b)),
             mated_subjects=len(np.unique(scored.subject_a[scored.mated])),
-            pairs=len(np.unique(low * len(scored.subjects) + high)),
+            pairs=len(np.unique(scored.subject_pair[~scored.mated])),
+            disjoint_mated=_disjoint_mated(scored),
         )
+
+
+def _disjoint_mated(scored: ScoredPairs) -> int:
+    """Count mated comparisons that share no picture, each taken where the earlier ones let it.
+
+    Of all pairs of n pictures that is n // 2.
+    """
+    taken: set[int] = set()
+    first, second = scored.picture_a[scored.mated], scored.picture_b[scored.mated]
+    for pair in zip(first.tolist(), second.tolist(), strict=True):
+        if taken.isdisjoint(pair):
+            taken.update(pair)
+    return len(taken) // 2
 
 
 def _costs(scored: ScoredPairs, trials: RankedTrials, calibration: Calibration) -> FloatArray:
     """Return the cost of each trial's ratio in bits, by rank."""
-    raw = calibration.slope * scored.score + calibration.intercept
-    log10_lr = np.clip(raw, calibration.min_log10_lr, calibration.max_log10_lr)
-    return trial_costs(log10_lr, scored.mated)[trials.order]
+    return trial_costs(calibration.log10_lrs(scored.score), scored.mated)[trials.order]
 
 
-def _mean_cost(costs: FloatArray, trials: RankedTrials, weight: FloatArray) -> float:
-    """Return Cllr: the mean of both kinds' mean costs."""
-    kinds = trials.mated, ~trials.mated
-    return float(sum(np.average(costs[kind], weights=weight[kind]) for kind in kinds) / 2)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Intervals:
+    """Intervals of EER, of FNMR at each target, and of Cllr; None where there is none."""
+
+    eer: Interval | None = None
+    fnmr_at: tuple[Interval | None, ...] = (None,) * len(FMR_TARGETS)
+    cllr: Interval | None = None
 
 
 def _intervals(
@@ -131,16 +155,16 @@ def _intervals(
     rounds: int,
     seed: int,
     sink: ProgressSink,
-) -> list[Interval]:
-    """Return intervals of EER, of FNMR at each target and, with costs, of Cllr."""
+) -> _Intervals:
+    """Draw people for the intervals; that of Cllr needs costs, by rank."""
 
     def statistics(weight: FloatArray) -> Sequence[float]:
         points = trials.operating_points(weight)
         missed = [points.false_non_matches[points.within_fmr(t)] for t in FMR_TARGETS]
         rates = [points.equal_error_rate(), *(each / points.mated for each in missed)]
-        return rates if costs is None else [*rates, _mean_cost(costs, trials, weight)]
+        return rates if costs is None else [*rates, mean_cost(costs, trials.mated, weight)]
 
-    return subject_intervals(
+    eer, *others = subject_intervals(
         statistics,
         subject_a=scored.subject_a[trials.order],
         subject_b=scored.subject_b[trials.order],
@@ -148,6 +172,10 @@ def _intervals(
         rounds=rounds,
         seed=seed,
         on_round=_reporting(sink, rounds),
+    )
+    at = len(FMR_TARGETS)
+    return _Intervals(
+        eer=eer, fnmr_at=tuple(others[:at]), cllr=None if costs is None else others[at]
     )
 
 
@@ -160,10 +188,10 @@ def _notes(
 ) -> Iterator[Note]:
     """Say what would mislead a reader who looks at the figures alone."""
     few = people.mated_subjects
-    if few < MIN_SUBJECTS:
+    if few < MIN_INTERVAL_SUBJECTS:
         yield Note(
-            chinese=f"只有 {few} 人有同人比对，不给区间；至少要 {MIN_SUBJECTS} 人",
-            english=f"{few} people with mated pairs: no intervals, {MIN_SUBJECTS} wanted",
+            chinese=f"只有 {few} 人有同人比对，不给区间；至少要 {MIN_INTERVAL_SUBJECTS} 人",
+            english=f"{few} people with mated pairs: no intervals, {MIN_INTERVAL_SUBJECTS} wanted",
         )
     elif few < _ENOUGH_SUBJECTS:
         yield Note(

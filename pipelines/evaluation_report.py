@@ -1,20 +1,17 @@
 """The page of an evaluation: one HTML file that needs no network, and shows nobody's face."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, TypeAlias
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TypeAlias
 
 from pipelines.evaluation_result import Evaluation
+from pipelines.page_templates import data_url, rendered
+from pipelines.rate_texts import interval_text, percent, rate_text
 from pipelines.score_plots import det_curve, score_histograms
 from verifier.measured_rate import FnmrAtFmr, MeasuredRate
 
 Line: TypeAlias = tuple[str, str, str]  # Chinese, English, value
-
-_NO_VALUE: Final = "未测得 not measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +29,14 @@ class RateRow:
 
 def evaluation_page(evaluation: Evaluation, made_on: date) -> str:
     """Return the page as HTML."""
-    environment = Environment(
-        loader=PackageLoader("pipelines", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     scored = evaluation.scored
     thresholds = [
         (f"FMR {percent(each.target)}", each.threshold)
         for each in evaluation.fnmr_at
         if each.threshold is not None
     ]
-    return environment.get_template("evaluation.html.j2").render(
+    return rendered(
+        "evaluation.html.j2",
         e=evaluation,
         made_on=made_on.isoformat(),
         notes=[(note.chinese, note.english) for note in evaluation.notes],
@@ -53,30 +44,11 @@ def evaluation_page(evaluation: Evaluation, made_on: date) -> str:
         cllr=_cllr(evaluation),
         counts=_counts(evaluation),
         provenance=_provenance(evaluation),
-        det=_png_url(det_curve(evaluation.points, evaluation.eer.value)),
-        histograms=_png_url(
+        det=data_url(det_curve(evaluation.points, evaluation.eer.value)),
+        histograms=data_url(
             score_histograms(scored.score[scored.mated], scored.score[~scored.mated], thresholds)
         ),
     )
-
-
-def percent(rate: float) -> str:
-    """Return a rate in percent, with three digits that count: ``1.33 %``, ``0.0125 %``."""
-    return f"{100 * rate:.3g} %"
-
-
-def rate_text(rate: MeasuredRate) -> str:
-    """Return a rate's value for people; what was not measured is said so."""
-    return _NO_VALUE if rate.value is None else percent(rate.value)
-
-
-def interval_text(rate: MeasuredRate) -> str:
-    """Return a rate's interval for people, a bound alone where there is no more."""
-    if rate.low is None or rate.high is None:
-        return "—"
-    if rate.value is None:
-        return f"< {percent(rate.high)}"
-    return f"{percent(rate.low)} – {percent(rate.high)}"
 
 
 def _eer_row(rate: MeasuredRate) -> RateRow:
@@ -99,7 +71,7 @@ def _fnmr_row(found: FnmrAtFmr) -> RateRow:
     )
     return RateRow(
         name=f"FNMR @ FMR {percent(found.target)}",
-        meaning="漏识率（在该误识率下） false non-match rate",
+        meaning="错误不匹配率（同一人被判为不匹配，在该错误匹配率下） false non-match rate",
         value=rate_text(found.rate),
         interval=interval_text(found.rate),
         errors=errors,
@@ -158,7 +130,3 @@ def _provenance(evaluation: Evaluation) -> Sequence[Line]:
         lines.append(("证据上下限", "caps", f"{caps}: {calibration.cap_reason}"))
     digest = f"{evaluation.data_sha256} ({evaluation.listed.name})"
     return [*lines, ("数据摘要 SHA-256", "data digest", digest)]
-
-
-def _png_url(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -8,7 +8,8 @@ from pipelines.face_pairs import ScoredPairs
 from pipelines.picture_lists import PictureList
 from verifier.calibration import Calibration
 from verifier.error_rates import OperatingPoints
-from verifier.measured_rate import FnmrAtFmr, Interval, MeasuredRate
+from verifier.measured_rate import FnmrAtFmr, MeasuredRate
+from verifier.subject_bootstrap import Interval
 
 _DIGITS: Final = 6  # of rates and scores in JSON
 

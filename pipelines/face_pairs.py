@@ -8,17 +8,19 @@
 """
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.pip_download import ProgressSink, Silent
-from pipelines.embedded_pictures import EmbeddedPictures, Flags, clear_face, embed_pictures
-from pipelines.picture_lists import FacePicture, IndexArray, PictureList
-from verifier.arrays import Float32Array, FloatArray
+from models.pip_download import Silent
+from pipelines.embedded_pictures import EmbeddedPictures, clear_face, embed_pictures
+from pipelines.picture_lists import FacePicture, PictureList
+from verifier.arrays import Flags, Float32Array, FloatArray, IndexArray
 from verifier.calibration import Metric
 from verifier.errors import InvalidEvidenceError, TooFewTrialsError
+from verifier.protocols import ProgressSink
 
 __all__ = [
     "EmbeddedPictures",
@@ -52,6 +54,8 @@ class ScoredPairs:
         Indices into ``subjects``, everybody of the list, compared or not.
     picture_a, picture_b
         Indices into the pictures that were embedded.
+    subject_pair
+        One number for each two people, in whichever order; worked out here.
     not_compared_mated, not_compared_non_mated
         Pairs lost because a picture failed to be acquired.
     identical
@@ -73,6 +77,24 @@ class ScoredPairs:
     not_compared_non_mated: int
     identical: int
     non_mated_available: int
+    subject_pair: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        low = np.minimum(self.subject_a, self.subject_b).astype(np.int64)
+        high = np.maximum(self.subject_a, self.subject_b)
+        object.__setattr__(self, "subject_pair", low * len(self.subjects) + high)
+
+    def taken(self, chosen: Flags | NDArray[np.integer[Any]]) -> "ScoredPairs":
+        """Return the comparisons that a mask or indices choose, the other counts unchanged."""
+        return replace(
+            self,
+            score=self.score[chosen],
+            mated=self.mated[chosen],
+            subject_a=self.subject_a[chosen],
+            subject_b=self.subject_b[chosen],
+            picture_a=self.picture_a[chosen],
+            picture_b=self.picture_b[chosen],
+        )
 
 
 def score_pairs(

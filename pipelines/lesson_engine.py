@@ -34,7 +34,7 @@ from pipelines.lesson_input import (
     require_nonce,
 )
 from pipelines.lesson_records import JudgedAnswer, LessonRecords, counted, opened_entry
-from pipelines.lesson_store import LessonStore, LessonUnit
+from pipelines.lesson_store import LessonStore, LessonUnit, StoredEnrolment
 from pipelines.recording import Recording, recording
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
 from verifier import session as acts
@@ -72,13 +72,17 @@ class LessonEngine:
     _course: LessonCourse = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        contract = self.checker.observer.contract_id
-        records = LessonRecords(evidence=self.archive.evidence, contract=contract)
+        observer = self.checker.observer
+        records = LessonRecords(
+            evidence=self.archive.evidence,
+            contract=observer.contract_id,
+            attack_contract=observer.attack_contract_id,
+        )
         self.comparisons = ComparisonBudget(
             store=self.store, clock=self.clock, rules=self.policy.comparison
         )
         self._course = LessonCourse(
-            records=records, policy=self.policy, clock=self.clock, model=contract
+            records=records, policy=self.policy, clock=self.clock, model=observer.contract_id
         )
 
     def open(
@@ -213,9 +217,9 @@ class LessonEngine:
         with self._course.judging.of(prompt_id):
             lesson = self._current(session_id)
             answer.begin(lesson)
-            enrolled = self._enrolled(lesson.state.learner_id)
             calibration = self.calibrations.of_session(lesson.calibration_id)
             with self.comparisons.reserve(lesson.state.learner_id) as reserved:
+                enrolled = self._opened(reserved.required_enrolment)
                 reference = enrolled.template if reserved.granted else None
                 checked = self.checker.check(frames, reference, calibration)
 
@@ -273,6 +277,11 @@ class LessonEngine:
             raise ProtocolError("session_in_progress", "the session has not ended")
         return self._result(lesson)
 
+    def end_sessions(self, work: Recording, learner_id: str) -> None:
+        """End what a learner has in progress, in a unit of work that has them locked."""
+        for open_lesson in work.unit.unfinished_of(learner_id):
+            self._course.end(work, open_lesson)
+
     def abandon_expired(self) -> int:
         """Abandon every session whose time has run out; return how many. For a worker to call.
 
@@ -325,9 +334,9 @@ class LessonEngine:
         secret, calibration = secrets.token_bytes(32), self.calibrations.current()
         with self._recording() as work:
             work.unit.lock_learner(header.learner_id)
+            work.unit.enrolment(header.learner_id)  # or the face was erased meanwhile
             require(work.unit)
-            for open_lesson in work.unit.unfinished_of(header.learner_id):
-                self._course.end(work, open_lesson)
+            self.end_sessions(work, header.learner_id)
             lesson = Lesson(
                 state=acts.open_session(
                     session_id=header.session_id,
@@ -377,11 +386,13 @@ class LessonEngine:
         return recording(self.store, self.archive.evidence, *prepared)
 
     def _enrolled(self, learner_id: str) -> EnrolledTemplate:
-        """Open the template anew for each answer: none stays in memory, none outlives its key."""
         with self.store.reading() as unit:
-            stored = unit.enrolment(learner_id)
+            return self._opened(unit.enrolment(learner_id))
+
+    def _opened(self, stored: StoredEnrolment) -> EnrolledTemplate:
+        """Open a template anew for each answer: none stays in memory, none outlives its key."""
         contract = self.checker.observer.contract_id
-        return self.templates.open(learner_id, stored.sealed_template, contract_id=contract)
+        return self.templates.open(stored.learner_id, stored.sealed_template, contract_id=contract)
 
     def _current(self, session_id: str) -> Lesson:
         """Return a lesson in progress, abandoning it first if its time has run out."""

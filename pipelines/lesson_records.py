@@ -100,10 +100,14 @@ class JudgedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LessonRecords:
-    """Writes what happens in lessons; ``contract`` names what looked at the pictures."""
+    """Writes what happens in lessons.
+
+    ``contract`` names what looked at the pictures, ``attack_contract`` what judged attacks.
+    """
 
     evidence: EvidenceStore
     contract: str
+    attack_contract: str | None
 
     def issued(self, work: Recording, lesson: Lesson, prompt: Prompt, *, now: datetime) -> Lesson:
         """Record a prompt before anybody is told of it; ``now`` is when, whenever it was due."""
@@ -133,6 +137,7 @@ class LessonRecords:
         public = {key: value for key, value in check.to_record().items() if key not in _SCORES}
         record: dict[str, JSONValue] = {
             "anchor": lesson.anchor.value,
+            "attack_contract": self.attack_contract,
             "answer": checked.judged.judgement.value,
             "attempt": len(prompt.attempts),
             "calibration": checked.calibration.label,

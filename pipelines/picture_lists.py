@@ -9,16 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.csv_table import read_csv_table
+from pipelines.csv_table import printable, read_csv_table
+from verifier.arrays import IndexArray
 from verifier.errors import InputError
-from verifier.strict_json import shown
-
-IndexArray: TypeAlias = NDArray[np.int32]
 
 PICTURE_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".gif"}
@@ -34,15 +31,10 @@ _SUBJECT_COLUMNS: Final = ("subject_a", "subject_b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacePicture:
-    """One picture on disk, and whom it shows.
-
-    ``groups`` names what the person or the picture belongs to, for example
-    ``{"sex": "f", "light": "lamp"}``; empty where nothing was given.
-    """
+    """One picture on disk, and whom it shows."""
 
     path: Path
     subject: str
-    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +187,9 @@ def _row(where: str, header: Sequence[str], cells: Sequence[str]) -> _Row:
             raise InputError(f"{where}: nothing under {name}")
     mated = _MATED_WORDS.get(named["mated"].lower())
     if mated is None:
-        raise InputError(f"{where}: mated is {shown(named['mated'])}; 0, 1, true or false wanted")
+        raise InputError(
+            f"{where}: mated is '{printable(named['mated'])}'; 0, 1, true or false wanted"
+        )
     return _Row(where=where, cells=named, mated=mated)
 
 
@@ -235,16 +229,11 @@ class _PairBook:
         except (OSError, ValueError):
             exists = False
         if not exists:
-            raise InputError(f"{where}: no file {_printable(str(path))}")
+            raise InputError(f"{where}: no file {printable(str(path))}")
         if real not in self._number:
             self._number[real] = len(self.paths)
             self.paths.append(path)
         return self._number[real]
-
-
-def _printable(text: str) -> str:
-    """Return a name for a message, Chinese as it is, without what could move the cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:300])
 
 
 def _given_subjects(rows: Sequence[_Row], book: _PairBook) -> dict[int, str]:

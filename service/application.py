@@ -14,6 +14,7 @@ from pipelines.archive import Archive
 from pipelines.clock import SystemClock, require_not_behind
 from pipelines.duplicates import DuplicateSearch
 from pipelines.enrolment import Enroller
+from pipelines.erasure import FaceEraser
 from pipelines.gallery import Gallery, rebuild
 from pipelines.identity_authority import IdentityAuthority, NoIdentityAuthority
 from pipelines.keystore import KeyStore
@@ -66,6 +67,7 @@ class Application:
     identity_authority: IdentityAuthority
     engine: LessonEngine
     enroller: Enroller
+    eraser: FaceEraser
     calibrations: SqlCalibrations
     turns: Turns
     enrolling: Shares
@@ -114,11 +116,11 @@ def open_application(
         calibrations = SqlCalibrations(
             database, contract_id=observer.contract_id, metric=metric, built_in=calibration
         )
-        calibrations.begin(at=clock.now())
         folder = settings.data_dir / "archive"
         require_installation(
             database, folder, authority=settings.authority, log_origin=settings.log_origin
         )
+        calibrations.begin(at=clock.now())
         signer = load_or_create_signer(settings.keys_folder / "signing.key", settings.log_origin)
         redis_url = settings.redis_url and settings.redis_url.get_secret_value()
         with (
@@ -145,6 +147,13 @@ def open_application(
                 clock=clock,
             )
             _take_up(engine, database, clock)
+            duplicates = DuplicateSearch(
+                gallery=_gallery(observer, metric, store, templates),
+                store=store,
+                templates=templates,
+                rules=policy.duplicates,
+            )
+            warn_if_blind(duplicates, calibrations.current())
             enroller = Enroller(
                 checker=checker,
                 calibrations=calibrations,
@@ -153,12 +162,15 @@ def open_application(
                 evidence=archive.evidence,
                 clock=clock,
                 comparisons=engine.comparisons,
-                duplicates=DuplicateSearch(
-                    gallery=_gallery(observer, metric, store, templates),
-                    store=store,
-                    templates=templates,
-                    rules=policy.duplicates,
-                ),
+                duplicates=duplicates,
+            )
+            eraser = FaceEraser(
+                gallery=duplicates.gallery,
+                keystore=keystore,
+                store=store,
+                evidence=archive.evidence,
+                clock=clock,
+                end_sessions=engine.end_sessions,
             )
 
             def sweep() -> None:
@@ -187,6 +199,7 @@ def open_application(
                     identity_authority=_identity_authority(settings, clock),
                     engine=engine,
                     enroller=enroller,
+                    eraser=eraser,
                     calibrations=calibrations,
                     turns=turns,
                     enrolling=Shares(ENROLMENTS_AT_ONCE),
@@ -241,6 +254,17 @@ def _gallery(
         rebuilt.forgotten,
     )
     return gallery
+
+
+def warn_if_blind(duplicates: DuplicateSearch, calibration: Calibration) -> None:
+    """Log it if the duplicate search can find nobody under a calibration that is in force."""
+    if duplicates.is_blind(calibration):
+        logger.warning(
+            "the duplicate search can find nobody: among %d faces not even one picture twice would"
+            " open a case under calibration %s (docs/duplicates.md)",
+            len(duplicates.gallery),
+            calibration.calibration_id[:12],
+        )
 
 
 def _identity_authority(settings: Settings, clock: Clock) -> IdentityAuthority:

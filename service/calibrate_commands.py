@@ -10,13 +10,13 @@ from models.packs import find_pack
 from pipelines.calibration_groups import read_groups
 from pipelines.calibration_page import page
 from pipelines.calibration_report import CalibrationReport, calibrate
+from pipelines.comparison_budget import china_day
 from pipelines.picture_lists import read_folder
 from service.chosen_calibration import metric_of
 from service.chosen_models import chosen_observer
 from service.console_output import ExitCode, out, print_json, progress_bars, reports_errors
 from service.output_files import require_writable, write_whole
 from service.settings import read_settings
-from verifier.eligibility_facts import CHINA_TIME
 
 
 @reports_errors
@@ -38,7 +38,7 @@ def calibrate_command(
     report: Annotated[Path | None, typer.Option(help="Where to write the page to read.")] = None,
     few_people: Annotated[
         bool,
-        typer.Option("--few-people", help="Fewer than 10 people too; it then decides nothing."),
+        typer.Option("--few-people", help="Fewer than 10 people too; below 9 it decides nothing."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> ExitCode:
@@ -48,11 +48,11 @@ def calibrate_command(
     it. Exit 0: written. 2: it could not be made, for example of too few people.
     """
     settings = read_settings()
-    require_writable(output, report)
+    require_writable(output, report, inputs=(groups,))
     listed = read_folder(folder)
     by_group = None if groups is None else read_groups(groups, listed)
     pack = find_pack(settings.pack)
-    today = datetime.now(UTC).astimezone(CHINA_TIME).date()
+    today = china_day(datetime.now(UTC))
     with progress_bars() as bars:
         made = calibrate(
             listed,

@@ -20,6 +20,7 @@ from service.keys_commands import stored_database
 from service.settings import read_settings
 from service.sql import api_keys
 from service.sql.calibrations import LARGEST_DOCUMENT, KnownCalibration, SqlCalibrations
+from service.sql.database import Database
 from verifier.calibration import default_calibration
 from verifier.errors import InputError
 
@@ -85,8 +86,8 @@ def list_calibrations(
 ) -> ExitCode:
     """List the calibrations on record, the latest proposal first."""
     with ExitStack() as stack:
-        book, tx = _book(data, stack)
-        known = book.known(tx)
+        book, database = _book(data, stack)
+        known = book.known(stack.enter_context(database.reading()))
     if as_json:
         print_json([_record(each) for each in known])
         return ExitCode.OK
@@ -99,14 +100,14 @@ def _act(
     data: Path | None, act: Callable[[SqlCalibrations, Connection], KnownCalibration]
 ) -> ExitCode:
     with ExitStack() as stack:
-        book, tx = _book(data, stack)
-        done = act(book, tx)
+        book, database = _book(data, stack)
+        done = act(book, stack.enter_context(database.writing()))
     _print(done)
     return ExitCode.OK
 
 
-def _book(data: Path | None, stack: ExitStack) -> tuple[SqlCalibrations, Connection]:
-    """Return the calibrations of the pack in the settings, and a unit of work on them."""
+def _book(data: Path | None, stack: ExitStack) -> tuple[SqlCalibrations, Database]:
+    """Return the calibrations of the pack in the settings, and where they are."""
     settings = read_settings(data_dir=data)
     pack = find_pack(settings.pack)
     metric = metric_of(pack)
@@ -117,7 +118,7 @@ def _book(data: Path | None, stack: ExitStack) -> tuple[SqlCalibrations, Connect
         metric=metric,
         built_in=default_calibration(pack.contract_id),
     )
-    return book, stack.enter_context(database.writing())
+    return book, database
 
 
 def _officer(tx: Connection, shown: str) -> str:

@@ -1,10 +1,10 @@
 """Which calibration a command works with: the one in a file, else the built-in one, else none."""
 
 from pathlib import Path
-from typing import Final
 
 from models.packs import Pack
 from verifier.calibration import (
+    MOST_BYTES,
     AnyCalibration,
     Calibration,
     Metric,
@@ -13,8 +13,6 @@ from verifier.calibration import (
     parse_calibration,
 )
 from verifier.errors import InputError
-
-_MOST_BYTES: Final = 1 << 20
 
 
 def metric_of(pack: Pack) -> Metric:
@@ -32,7 +30,8 @@ def chosen_calibration(path: Path | None, pack: Pack) -> AnyCalibration:
     Raises
     ------
     InputError
-        If the file cannot be read, or is no calibration.
+        If the file cannot be read, is no calibration, or its caps promise more than its data
+        support.
     ContractMismatchError
         If it is one for another contract or metric.
     """
@@ -42,6 +41,10 @@ def chosen_calibration(path: Path | None, pack: Pack) -> AnyCalibration:
         return built_in or Uncalibrated(contract_id=pack.contract_id, metric=metric)
     given = read_calibration(path)
     given.require_fits(pack.contract_id, metric)
+    try:
+        given.require_supported(default_calibration(pack.contract_id))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return given
 
 
@@ -49,8 +52,8 @@ def read_calibration(path: Path) -> Calibration:
     """Read a contract that ``calibrate`` wrote; ``InputError`` names the file."""
     try:
         with path.open("rb") as file:
-            # Cut short, what is larger than any calibration is no JSON any more.
-            return parse_calibration(file.read(_MOST_BYTES))
+            # One more than any calibration has, which is refused.
+            return parse_calibration(file.read(MOST_BYTES + 1))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except InputError as error:

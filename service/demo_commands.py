@@ -11,18 +11,19 @@ from rich.table import Table
 
 from models.installation import install
 from models.observer import open_observer
-from models.packs import find_pack
+from models.packs import Pack, find_pack
 from pipelines.archive_verification import verify_receipt
 from pipelines.demo import DemoRow, DemoRun, prepare_folder
 from pipelines.portraits import fetch_portraits
 from pipelines.report import ReceiptFacts, top_reasons, write_report
+from service.chosen_calibration import metric_of
 from service.console_output import ExitCode, out, progress_bars, reports_errors
 from service.demo_run import run_demo
 from service.settings import read_settings
+from verifier.calibration import Calibration, default_calibration
 from verifier.claim import SETTLEMENT_TEXT
-from verifier.comparison import DEFAULT_CALIBRATION
 from verifier.eligibility_result import OUTCOME_TEXT
-from verifier.errors import LedgerError
+from verifier.errors import InputError, LedgerError
 from verifier.policy import default_policy
 from verifier.transparency import NoteVerifier
 
@@ -40,6 +41,7 @@ def demo(
     """Watch four learners through one lesson: honest, replaced, walked away, merely uploaded."""
     settings = read_settings()
     wanted = find_pack(settings.pack)
+    calibration = _built_in_calibration(wanted)
     prepare_folder(folder)  # refused before a hundred megabytes are fetched
     with progress_bars() as bars:
         pack = install(
@@ -53,7 +55,7 @@ def demo(
         folder,
         settings=settings,
         observer=open_observer(pack, threads=settings.threads),
-        calibration=DEFAULT_CALIBRATION,
+        calibration=calibration,
         policy=default_policy(),
         faces=faces,
         seed=secrets.randbelow(2**32) if seed is None else seed,
@@ -61,10 +63,19 @@ def demo(
     ) as run:
         _print_table(run)
         receipt = _check_receipt(run)
-        write_report(run, receipt, calibration=DEFAULT_CALIBRATION.name)
+        write_report(run, receipt, calibration=calibration.name)
         _write_evidence(run)
     _print_next_steps(folder, receipt)
     return ExitCode.OK
+
+
+def _built_in_calibration(pack: Pack) -> Calibration:
+    """Return the calibration that came with a pack; ``InputError`` if none did."""
+    metric_of(pack)  # or there is nothing to calibrate
+    built_in = default_calibration(pack.contract_id)
+    if built_in is None:
+        raise InputError(f"pack {pack.name} has no built-in calibration; the demo needs one")
+    return built_in
 
 
 def _print_table(run: DemoRun) -> None:

@@ -10,12 +10,14 @@ import typer
 from rich.table import Table
 
 from models.packs import find_pack
-from models.pip_download import ProgressSink, Silent
+from models.pip_download import Silent
+from pipelines.comparison_budget import china_day
 from pipelines.evaluation import DEFAULT_ROUNDS, evaluate
-from pipelines.evaluation_report import evaluation_page, interval_text, percent, rate_text
+from pipelines.evaluation_report import evaluation_page
 from pipelines.evaluation_result import Evaluation
 from pipelines.face_pairs import embed_pictures, score_pairs
 from pipelines.picture_lists import PictureList, read_folder, read_pairs
+from pipelines.rate_texts import interval_text, percent, rate_text
 from service.chosen_calibration import chosen_calibration
 from service.chosen_models import chosen_observer
 from service.console_output import (
@@ -30,6 +32,7 @@ from service.output_files import require_writable, write_whole
 from service.settings import read_settings
 from verifier.errors import InputError
 from verifier.measured_rate import MeasuredRate
+from verifier.protocols import ProgressSink
 
 MAX_ROUNDS = 100_000
 
@@ -64,7 +67,7 @@ def evaluate_command(
     """
     settings = read_settings()
     listed = _listed(pairs, folder)
-    require_writable(report)
+    require_writable(report, inputs=(pairs, calibration))
     chosen = chosen_calibration(calibration, find_pack(settings.pack))
     observer = chosen_observer(settings)
     with _progress() as progress:
@@ -80,7 +83,7 @@ def evaluate_command(
             progress=progress,
         )
     if report is not None:
-        page = evaluation_page(evaluation, datetime.now(UTC).date())
+        page = evaluation_page(evaluation, china_day(datetime.now(UTC)))
         write_whole(report, page.encode())
     if as_json:
         print_json(evaluation.to_json())

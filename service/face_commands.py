@@ -134,26 +134,27 @@ def _compare(
     calibration: AnyCalibration,
 ) -> tuple[ComparisonResult, tuple[str, ...]]:
     """Compare the one face that each picture is of; none, or no clear one, is inconclusive."""
-    seen = {
-        "reference": observer.observe(reference.pixels).faces,
-        "probe": observer.observe(probe.pixels).faces,
-    }
-    reasons = tuple(reason for name in seen for reason in _reasons(name, seen[name]))
-    if any(clear_face(faces) is None for faces in seen.values()):
+    enrolled_faces = observer.observe(reference.pixels).faces
+    shown_faces = observer.observe(probe.pixels).faces
+    enrolled, shown = clear_face(enrolled_faces), clear_face(shown_faces)
+    reasons = (
+        *_reasons("reference", enrolled, of=len(enrolled_faces)),
+        *_reasons("probe", shown, of=len(shown_faces)),
+    )
+    if enrolled is None or shown is None:
         return ComparisonResult.not_measured(calibration), reasons
     checker = FrameChecker(observer=observer)
-    enrolled, shown = (checker.template(faces[0]) for faces in seen.values())
-    result = compare(enrolled, shown, calibration)
-    unfit = any(faces[0].quality for faces in seen.values())
+    result = compare(checker.template(enrolled), checker.template(shown), calibration)
+    unfit = enrolled.quality or shown.quality
     return result.of_unfit_face() if unfit else result, reasons
 
 
-def _reasons(name: str, faces: Sequence[FaceObservation]) -> list[str]:
-    """Say what stands in the way of a comparison, or weakens it."""
-    if clear_face(faces) is None:
-        return [f"{name}: {len(faces)} faces, 1 wanted"]
-    others = [f"{name}: {len(faces)} faces, the largest compared"] if len(faces) > 1 else []
-    return others + [f"{name}: {reason}" for reason in faces[0].quality]
+def _reasons(name: str, clear: FaceObservation | None, *, of: int) -> list[str]:
+    """Say what stands in the way of a comparison, or weakens it; ``of`` counts all faces."""
+    if clear is None:
+        return [f"{name}: {of} faces, 1 wanted"]
+    others = [f"{name}: {of} faces, the largest compared"] if of > 1 else []
+    return others + [f"{name}: {reason}" for reason in clear.quality]
 
 
 def _face_json(face: FaceObservation) -> dict[str, Any]:

@@ -90,11 +90,13 @@ class ScriptedObserver:
 
     script: Iterable[FrameObservation]
     contract_id: str = CONTRACT
+    attack_contract_id: str | None = None
     observed: list[Pixels] = field(default_factory=list)
+    embedded: list[bool] = field(default_factory=list)  # whether vectors were asked for
 
     def observe(self, pixels: Pixels, *, embed: bool = True) -> FrameObservation:
         """Return the next line of the script."""
-        assert embed
         self.observed.append(pixels)
+        self.embedded.append(embed)
         seen: Sequence[FrameObservation] = list(self.script)
         return seen[len(self.observed) - 1]

@@ -11,5 +11,11 @@ FloatArray: TypeAlias = NDArray[np.float64]
 Float32Array: TypeAlias = NDArray[np.float32]
 """Single precision: what networks take and give."""
 
+Flags: TypeAlias = NDArray[np.bool_]
+"""One yes or no for each of several things."""
+
+IndexArray: TypeAlias = NDArray[np.int32]
+"""Numbers of things in a list, where there may be millions of them."""
+
 Pixels: TypeAlias = NDArray[np.uint8]
 """Canonical pixels, shape (height, width, 3), RGB, upright (EXIF orientation already applied)."""

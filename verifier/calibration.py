@@ -15,8 +15,17 @@ from datetime import date
 from enum import StrEnum
 from typing import Final, TypeAlias, TypeVar
 
-from verifier.errors import ContractMismatchError, InvalidEvidenceError, InvalidRecordError
+import numpy as np
+
+from verifier.arrays import FloatArray
+from verifier.errors import (
+    ContractMismatchError,
+    InputError,
+    InvalidEvidenceError,
+    InvalidRecordError,
+)
 from verifier.evidence import MAX_ABS_LOG10_LR
+from verifier.measured_rate import RULE_OF_THREE
 from verifier.strict_json import Fields, load_json, shown
 from verifier.transparency.canonical_json import JSONValue, canonical_json
 
@@ -24,8 +33,8 @@ T = TypeVar("T")
 
 FORMAT: Final = "zhenxue/calibration/v1"
 
-RULE_OF_THREE: Final = 3.0
-"""0 errors in n independent trials show a rate below 3/n, and none below that (95 %)."""
+MOST_BYTES: Final = 64 << 10
+"""Of a document; one with many groups under unknown keys has a few thousand."""
 
 LONGEST_TEXT: Final = 200
 """Characters of a name, contract or reason; they are shown in consoles and logs."""
@@ -106,6 +115,8 @@ class Calibration:
     InvalidEvidenceError
         If the line does not rise, a number is not finite, a text is empty, or a cap lies on the
         wrong side of 0.
+    InvalidRecordError
+        If ``extra`` holds what no canonical document could.
     """
 
     name: str
@@ -119,6 +130,8 @@ class Calibration:
     cap_reason: str
     data: CalibrationData
     extra: Mapping[str, JSONValue] = field(default_factory=dict, hash=False)
+    calibration_id: str = field(init=False, repr=False, compare=False)
+    """SHA-256, in hexadecimal, of the document; another document has another id."""
 
     def __post_init__(self) -> None:
         for name in ("name", "contract_id", "cap_reason"):
@@ -134,11 +147,8 @@ class Calibration:
             f"calibration caps {self.min_log10_lr}, {self.max_log10_lr}: wanted around 0,"
             f" at most {MAX_ABS_LOG10_LR:g} away",
         )
-
-    @property
-    def calibration_id(self) -> str:
-        """SHA-256, in hexadecimal, of the document; another document has another id."""
-        return hashlib.sha256(self.document()).hexdigest()
+        # Once: every result of a lesson carries it.
+        object.__setattr__(self, "calibration_id", hashlib.sha256(self.document()).hexdigest())
 
     @property
     def label(self) -> str:
@@ -158,10 +168,33 @@ class Calibration:
             or self.min_log10_lr < self.data.least_log10_lr - slack
         )
 
+    def require_supported(self, built_in: "Calibration | None") -> None:
+        """Raise if a cap promises more than its data support; ``built_in`` alone says why it may.
+
+        A few people would else outvote every other finding.
+
+        Raises
+        ------
+        InputError
+            Saying which caps were wanted.
+        """
+        if self == built_in or not self.exceeds_its_data:
+            return
+        least, most = self.data.least_log10_lr, self.data.most_log10_lr
+        raise InputError(
+            f"caps of {self.min_log10_lr:.4g} and {self.max_log10_lr:.4g}; by the people"
+            f" behind it at least {least:.3f} and at most {most:.3f} were wanted"
+        )
+
     def log10_lr(self, comparison_score: float) -> float:
         """Return log10 P(score | same person) / P(score | another), within the caps."""
         raw = self.slope * comparison_score + self.intercept
         return min(max(raw, self.min_log10_lr), self.max_log10_lr)
+
+    def log10_lrs(self, comparison_scores: FloatArray) -> FloatArray:
+        """Return `log10_lr` of each of many scores, any shape."""
+        raw = self.slope * comparison_scores + self.intercept
+        return np.asarray(np.clip(raw, self.min_log10_lr, self.max_log10_lr), np.float64)
 
     def score_at(self, log10_lr: float) -> float:
         """Return the score at which the line, caps aside, reaches that ratio."""
@@ -194,7 +227,7 @@ class Calibration:
         return canonical_json(self.to_json())
 
 
-_NOT_PLAIN: Final = ("extra", "data", "made_on", "metric")
+_NOT_PLAIN: Final = ("calibration_id", "extra", "data", "made_on", "metric")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +273,10 @@ def parse_calibration(data: bytes | str) -> Calibration:
     Raises
     ------
     InvalidRecordError
-        If it is no JSON, a key is missing or of another kind, or a value breaks an invariant.
+        If it is longer than `MOST_BYTES`, is no JSON, a key is missing or of another kind, or a
+        value breaks an invariant.
     """
+    _require_short(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
     fields = Fields(load_json(data), "the calibration")
     if (format_ := fields.text("format")) != FORMAT:
         raise InvalidRecordError(f"format is {shown(format_)}; {FORMAT} was wanted")
@@ -261,9 +296,14 @@ def parse_calibration(data: bytes | str) -> Calibration:
         )
     except InvalidEvidenceError as error:
         raise InvalidRecordError(str(error)) from None
-    # What no canonical document could hold, for example a huge whole number under an unknown key.
-    calibration.document()
+    # Numbers under unknown keys may be longer in the canonical spelling, which is what is kept.
+    _require_short(calibration.document())
     return calibration
+
+
+def _require_short(document: bytes) -> None:
+    if len(document) > MOST_BYTES:
+        raise InvalidRecordError(f"{len(document)} bytes; at most {MOST_BYTES} were wanted")
 
 
 def _read_data(fields: Fields) -> CalibrationData:

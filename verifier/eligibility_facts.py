@@ -16,7 +16,7 @@ from verifier.claim import require_apart
 from verifier.enrolment import Anchor
 from verifier.errors import InvalidRecordError
 from verifier.list_entry import ListEntry
-from verifier.review_case import CaseKind, CaseResolution
+from verifier.review_case import RESOLUTIONS, CaseKind, CaseResolution
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 from verifier.transparency.canonical_json import JSONValue
@@ -223,6 +223,8 @@ class CaseFact:
     def __post_init__(self) -> None:
         _require_texts(self, "case_id")
         _require_zones(self, "opened_at")
+        if self.resolution is not None and self.resolution not in RESOLUTIONS[self.kind]:
+            raise InvalidRecordError(f"{self.kind} does not come to {self.resolution}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +246,7 @@ class EligibilityFacts:
     claimed_s
         What the platform uploaded; None where it uploaded nothing.
     open_cases
-        About the learner, on either side, that ask for a decision.
+        About the learner, on either side, that stand.
     extra
         Keys of the public record that this version does not know, kept and otherwise ignored.
 

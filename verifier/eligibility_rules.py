@@ -149,11 +149,12 @@ def credited_hours(facts: EligibilityFacts, policy: Policy) -> RuleResult:
 def identity_anchored(facts: EligibilityFacts, _: Policy) -> RuleResult:
     """Somebody independent vouches for the face: the weakest anchor counts.
 
-    Of the reference in use and of every session that carries credit, each as it was then. A later,
+    Of the reference in use, unless it was erased since, and of every session that carries credit,
+    each as it was then: who has a face forgotten forgoes nothing that was earned by it. A later,
     better anchor does not reach back: its new picture says nothing of who sat in the old sessions,
     and an institution could have a hired face vouched for afterwards.
     """
-    rule = "identity_anchored@1"
+    rule = "identity_anchored@2"
     enrolled = None if facts.enrolment is None else facts.enrolment.anchor
     in_sessions = {s.anchor for s in _carrying_credit(facts)}
     weakest = _weakest(in_sessions, STRENGTH)
@@ -161,7 +162,8 @@ def identity_anchored(facts: EligibilityFacts, _: Policy) -> RuleResult:
         "enrolment_anchor": None if enrolled is None else enrolled.value,
         "weakest_session_anchor": weakest,
     }
-    if enrolled in INDEPENDENT_ANCHORS and in_sessions <= INDEPENDENT_ANCHORS:
+    anchors = in_sessions | ({enrolled} - {None})
+    if anchors and anchors <= INDEPENDENT_ANCHORS:
         return _payable(rule, values)
     return _not_yet(rule, GateCode.IDENTITY_NOT_ANCHORED, values)
 

@@ -90,12 +90,19 @@ _FOR_A_PERSON: Final = frozenset(
 )
 
 
+class EnrolmentPicture(StrEnum):
+    """Which of the pictures that an enrolment takes."""
+
+    REFERENCE = "reference"  # every later check is compared with it
+    LIVE = "live"  # taken now; confirms it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What stood in the way; ``picture`` is ``reference`` or ``live``."""
+    """What stood in the way, and in which picture."""
 
     code: RefusalCode
-    picture: str
+    picture: EnrolmentPicture
     quality: tuple[QualityReason, ...] = ()
 
     @property
@@ -130,19 +137,22 @@ def replacement_refusal(
     if gained > 0:
         return None
     if gained < 0:
-        return Refusal(code=RefusalCode.BETTER_ANCHORED_ALREADY, picture="reference")
+        return Refusal(code=RefusalCode.BETTER_ANCHORED_ALREADY, picture=EnrolmentPicture.REFERENCE)
     if comparison is not None and comparison.outcome is not ComparisonOutcome.MATCH:
-        return Refusal(code=RefusalCode.ANOTHER_FACE_ENROLLED, picture="reference")
+        return Refusal(code=RefusalCode.ANOTHER_FACE_ENROLLED, picture=EnrolmentPicture.REFERENCE)
     return None
 
 
-REFERENCE_PICTURE: Final = "reference"
+_RULES: Final = {
+    EnrolmentPicture.REFERENCE: ENROLMENT_RULES,
+    EnrolmentPicture.LIVE: DEFAULT_RULES,
+}
 
 MIN_LIVE_FRAMES = 2
 """One frame may be a slip of the shutter; two must agree."""
 
 
-def picture_refusal(observation: FrameObservation, *, picture: str) -> Refusal | None:
+def picture_refusal(observation: FrameObservation, *, picture: EnrolmentPicture) -> Refusal | None:
     """Return why a picture cannot be enrolled from, or None where it can.
 
     The reference is held to the stricter rules: every later check is compared with it. The live
@@ -153,8 +163,7 @@ def picture_refusal(observation: FrameObservation, *, picture: str) -> Refusal |
     foremost, *others = observation.faces
     if not all(stands_behind(other, foremost) for other in others):
         return Refusal(code=RefusalCode.MULTIPLE_FACES, picture=picture)
-    rules = ENROLMENT_RULES if picture == REFERENCE_PICTURE else DEFAULT_RULES
-    quality = assess_observed(foremost, observation, rules)
+    quality = assess_observed(foremost, observation, _RULES[picture])
     if others:
         quality = (*quality, QualityReason.BACKGROUND_FACE)
     if quality:
@@ -168,10 +177,10 @@ def comparison_refusal(comparisons: Sequence[ComparisonResult]) -> Refusal | Non
     Every frame must match: an enrolment may be repeated, and a wrong one is paid for ever.
     """
     if len(comparisons) < MIN_LIVE_FRAMES:
-        return Refusal(code=RefusalCode.TOO_FEW_LIVE_FRAMES, picture="live")
+        return Refusal(code=RefusalCode.TOO_FEW_LIVE_FRAMES, picture=EnrolmentPicture.LIVE)
     outcomes = {comparison.outcome for comparison in comparisons}
     if ComparisonOutcome.NO_MATCH in outcomes:
-        return Refusal(code=RefusalCode.NOT_THE_SAME_PERSON, picture="live")
+        return Refusal(code=RefusalCode.NOT_THE_SAME_PERSON, picture=EnrolmentPicture.LIVE)
     if ComparisonOutcome.INCONCLUSIVE in outcomes:
-        return Refusal(code=RefusalCode.INCONCLUSIVE, picture="live")
+        return Refusal(code=RefusalCode.INCONCLUSIVE, picture=EnrolmentPicture.LIVE)
     return None

@@ -11,10 +11,9 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.arrays import FloatArray
+from verifier.arrays import Flags, FloatArray
 from verifier.errors import InvalidEvidenceError, TooFewTrialsError
 
-Flags: TypeAlias = NDArray[np.bool_]
 Indices: TypeAlias = NDArray[np.intp]
 
 # How far a count may lie above ``target * n`` and still be taken for it: rounding of the product.
@@ -73,10 +72,6 @@ class OperatingPoints:
         share = gap[after - 1] / (gap[after - 1] - gap[after])
         low, high = self.false_matches[after - 1], self.false_matches[after]
         return float((low + share * (high - low)) / self.non_mated)
-
-    def nearest_equal_error(self) -> int:
-        """Return the index of the operating point where FMR and FNMR differ least."""
-        return int(np.argmin(np.abs(self.fmr - self.fnmr)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 A comparison that is wrong once in a thousand is wrong a thousand times in a gallery of a million.
 So the score from which a hit counts rises with the gallery (`operating_point`), and what can be
-promised about it falls (`fpir_bound`): no calibration shows a false-match rate below three in as
-many pairs of people as stand behind it.
+claimed about it falls (`fpir_bound`): no data show a false-match rate below three in as many pairs
+of people as stand behind a calibration. What was shown is another matter, and takes counting:
+`FalseMatches`.
 
 Rates here are of searches against a gallery in which everybody has one template (ISO/IEC 19795-1:
 FPIR, FNIR). The arithmetic takes comparisons with different people as independent; look-alikes in
@@ -15,9 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.arrays import FloatArray
-from verifier.calibration import RULE_OF_THREE, Calibration
+from verifier.calibration import Calibration
 from verifier.comparison import DEFAULT_RULES, OutcomeRules
 from verifier.errors import TooFewTrialsError
+from verifier.measured_rate import RULE_OF_THREE
 
 HIGHEST_SCORE: Final = 1.0
 """Of both metrics: a vector compared with itself."""
@@ -155,8 +157,10 @@ class OperatingPoint:
         out. (Times the share of the same person's pictures that reach the point, which is 1 at
         most, too; see `operating_point`.)
     fmr_bound
-        Below which the false-match rate of one comparison is known to be (95 %), from the people
-        behind the calibration: 10 to the minus its cap at most.
+        The least false-match rate of one comparison that may be claimed: what the line says at the
+        point, and no less than the people behind the calibration could show, 10 to the minus its
+        cap. Nothing was counted for it: it holds if the line does, and a cap says how many pairs
+        there were (rule of three), not that none of them came this far.
     """
 
     gallery_size: int
@@ -167,17 +171,17 @@ class OperatingPoint:
 
     @property
     def false_hits_bound(self) -> float:
-        """Below which the false hits of one search are known to be, on average (95 %)."""
+        """The least mean number of false hits in one search that may be claimed; `fmr_bound`."""
         return self.gallery_size * self.fmr_bound
 
     @property
     def fpir_bound(self) -> float:
-        """Below which the FPIR is known to be (95 %)."""
+        """The least FPIR that may be claimed; `fmr_bound`."""
         return fpir(self.fmr_bound, self.gallery_size)
 
     @property
     def is_extrapolated(self) -> bool:
-        """Whether the point lies where no data of the calibration are: then only cases tell."""
+        """Whether the point lies beyond what the calibration's people could show at all."""
         return self.false_hits < self.false_hits_bound
 
     @property

@@ -5,16 +5,12 @@ Brümmer & du Preez, Computer Speech & Language 20 (2006) 230-275.
 """
 
 import math
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from verifier.arrays import FloatArray
+from verifier.arrays import Flags, FloatArray
 from verifier.error_rates import RankedTrials
 from verifier.errors import TooFewTrialsError
-
-Flags: TypeAlias = NDArray[np.bool_]
 
 
 def trial_costs(log10_lr: FloatArray, mated: Flags) -> FloatArray:
@@ -37,13 +33,33 @@ def cllr(mated: FloatArray, non_mated: FloatArray) -> float:
     TooFewTrialsError
         If either is empty: the cost is then undefined, not zero.
     """
-    if mated.size == 0 or non_mated.size == 0:
-        raise TooFewTrialsError(f"{mated.size} mated, {non_mated.size} non-mated trials")
-    costs = [
-        trial_costs(log10_lr, np.full(log10_lr.shape, is_mated)).mean()
-        for log10_lr, is_mated in ((mated, True), (non_mated, False))
-    ]
-    return float(sum(costs) / 2)
+    is_mated = np.repeat([True, False], [mated.size, non_mated.size])
+    return mean_cost(trial_costs(np.concatenate([mated, non_mated]), is_mated), is_mated)
+
+
+def mean_cost(costs: FloatArray, mated: Flags, weight: FloatArray | None = None) -> float:
+    """Return the Cllr of trials whose costs are known: half of either kind's mean.
+
+    Under many weightings of the same trials only this has to be done again.
+
+    Parameters
+    ----------
+    costs
+        What `trial_costs` returned, shape (n,).
+    weight
+        Counts each trial so often, shape (n,).
+
+    Raises
+    ------
+    TooFewTrialsError
+        If no mated or no non-mated trial has any weight.
+    """
+    counts = np.ones(len(costs)) if weight is None else weight
+    sizes = float(counts[mated].sum()), float(counts[~mated].sum())
+    if min(sizes) <= 0:
+        raise TooFewTrialsError(f"{sizes[0]:g} mated, {sizes[1]:g} non-mated trials")
+    sums = counts[mated] @ costs[mated], counts[~mated] @ costs[~mated]
+    return float(sums[0] / sizes[0] + sums[1] / sizes[1]) / 2
 
 
 def min_cllr(trials: RankedTrials) -> float:

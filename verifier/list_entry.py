@@ -5,11 +5,13 @@ proposal and nothing more. Start at :func:`check_subject`. The black list is ask
 white-list entry ever lifts a block.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from verifier.errors import InvalidRecordError
 from verifier.transparency.canonical_json import JSONValue
@@ -150,13 +152,22 @@ class ListCheck:
         return ListStanding.WHITE if self.white else ListStanding.UNLISTED
 
 
+# Blanks, and the dots that stand between the parts of a name written in characters.
+_BETWEEN_CHARACTERS: Final = re.compile(r"(?<=[^\x00-\x7f])[ .·•‧・･∙⋅●]+(?=[^\x00-\x7f])")
+
+
 def is_same_person(one: str, other: str) -> bool:
-    """Say whether two names, as people type them, are one: width, case and blanks aside."""
+    """Say whether two names, as people type them, are one.
+
+    Width and case aside, blanks between words of letters are one blank, and blanks and middle dots
+    between other characters are none: 王 芳 is 王芳, and 买买提·艾力 has dots of five kinds.
+    """
     return _canonical_person(one) == _canonical_person(other)
 
 
 def _canonical_person(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return _BETWEEN_CHARACTERS.sub("", folded)
 
 
 def check_subject(

@@ -90,8 +90,21 @@ class FaceObserver(Protocol):
         """The embedder's contract."""
         ...
 
+    @property
+    def attack_contract_id(self) -> str | None:
+        """The attack detector's contract; None where nobody judges attacks."""
+        ...
+
     def observe(self, pixels: Pixels, *, embed: bool = True) -> FrameObservation:
         """Observe canonical pixels, shape (height, width, 3), RGB."""
+        ...
+
+
+class ProgressSink(Protocol):
+    """Hears how far a long task has come."""
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        """Hear that ``stage`` is at ``done`` of ``total`` bytes or steps; total 0 is unknown."""
         ...
 
 

@@ -3,22 +3,23 @@
 Comparisons of one person are not independent, so a bootstrap over pairs claims too much. A
 subject drawn twice counts as two people who are each compared with themselves and with the
 others, but not with each other: that would be a person's copy as a non-mated trial.
+
+`subject_intervals` does all of it; `drawn_weights` and `interval_edges` are its two halves.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from verifier.arrays import FloatArray
+from verifier.arrays import Flags, FloatArray, IndexArray
 
-Flags: TypeAlias = NDArray[np.bool_]
-IndexArray: TypeAlias = NDArray[np.int32]
+Interval: TypeAlias = tuple[float, float]
+"""The low and the high end of what holds a value with 95 %."""
 
-MIN_SUBJECTS: Final = 5
+MIN_INTERVAL_SUBJECTS: Final = 5
 """With fewer people the possible draws are a handful, and an interval from them says nothing."""
 
 
@@ -39,6 +40,45 @@ def trial_weights(
     return np.where(mated, first, first * drawn[subject_b])
 
 
+def drawn_weights(
+    subject_a: IndexArray, subject_b: IndexArray, mated: Flags, *, rounds: int, seed: int
+) -> Iterator[FloatArray]:
+    """Draw people anew so often; give how often each trial then occurs, shape (n,).
+
+    Parameters
+    ----------
+    subject_a, subject_b, mated
+        Shape (n,); each subject may be any number, only equality counts. There must be trials
+        of both kinds: a draw without one (of one person alone, for example) is drawn again.
+    """
+    people, numbered = np.unique(np.stack([subject_a, subject_b]), return_inverse=True)
+    first, second = numbered.reshape(2, -1).astype(np.int32)
+    generator = np.random.default_rng(seed)
+    given = 0
+    while given < rounds:
+        weight = trial_weights(draw_subjects(len(people), generator), first, second, mated)
+        if weight[mated].any() and weight[~mated].any():
+            given += 1
+            yield weight
+
+
+def interval_edges(draws: FloatArray, people: int) -> tuple[FloatArray, FloatArray]:
+    """Return both ends of the 95 % interval of each statistic, shape (...).
+
+    Percentiles of the draws, further out the fewer people stand behind them (`tail_share`).
+
+    Parameters
+    ----------
+    draws
+        Shape (rounds, ...); NaN where a draw had nothing to measure, which is left out.
+    people
+        At least two.
+    """
+    tail = tail_share(people)
+    low, high = np.nanquantile(draws, (tail, 1 - tail), axis=0)
+    return low, high
+
+
 def subject_intervals(
     statistics: Callable[[FloatArray], Sequence[float]],
     *,
@@ -48,35 +88,27 @@ def subject_intervals(
     rounds: int,
     seed: int,
     on_round: Callable[[int], None] = lambda _: None,
-) -> list[tuple[float, float]]:
+) -> list[Interval]:
     """Return a 95 % interval for each of several statistics of the same trials.
 
-    Percentiles of the draws, further out the fewer people there are with mated trials
-    (`tail_share`), of whom there must be at least two.
+    Of the people behind it those with mated trials count; there must be at least two.
 
     Parameters
     ----------
     statistics
         Is given the weights of the trials, shape (n,), in the order of ``mated``.
     subject_a, subject_b, mated
-        Shape (n,); each subject may be any number, only equality counts.
+        As `drawn_weights` takes them.
     on_round
         Is told how many rounds are done.
     """
-    people, numbered = np.unique(np.stack([subject_a, subject_b]), return_inverse=True)
-    first, second = numbered.reshape(2, -1).astype(np.int32)
-    generator = np.random.default_rng(seed)
     draws: list[Sequence[float]] = []
-    while len(draws) < rounds:
-        weight = trial_weights(draw_subjects(len(people), generator), first, second, mated)
-        if not (weight[mated].any() and weight[~mated].any()):
-            continue  # one person alone has no non-mated trial: draw again
+    for weight in drawn_weights(subject_a, subject_b, mated, rounds=rounds, seed=seed):
         draws.append(statistics(weight))
         on_round(len(draws))
     # Who was never compared with themselves tells nothing of false non-matches.
-    tail = tail_share(len(np.unique(first[mated])))
-    edges = np.quantile(np.array(draws), (tail, 1 - tail), axis=0)
-    return [(float(low), float(high)) for low, high in edges.T]
+    lows, highs = interval_edges(np.array(draws), len(np.unique(subject_a[mated])))
+    return list(zip(lows.tolist(), highs.tolist(), strict=True))
 
 
 def tail_share(subjects: int) -> float:

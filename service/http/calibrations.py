@@ -1,13 +1,16 @@
 """Calibrations: how much a comparison score says, proposed by one officer, approved by another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 from sqlalchemy import Connection
 
+from pipelines.duplicates import DuplicateSearch
+from service.application import Application, warn_if_blind
 from service.http.callers import ApplicationOf, OfficerCaller
 from service.http.calls import Calls
 from service.http.problem_responses import problems
@@ -32,6 +35,10 @@ class CalibrationOut(Message):
     label: str = Field(description="For people: the name, and the beginning of the id.")
     contract_id: str = Field(description="Whose templates it is for: pack and pre-processing.")
     active: bool = Field(description="Whether sessions opened now are judged by it.")
+    finds_duplicates: bool | None = Field(
+        description="Whether any two faces can be alike enough under it to open a case, among as "
+        "many as are enrolled now; null: it is for another contract."
+    )
     proposed_by: str | None = Field(description="null: it came with the program.")
     proposed_at: datetime
     approved_by: str | None
@@ -39,14 +46,16 @@ class CalibrationOut(Message):
     document: Mapping[str, Any]
 
     @classmethod
-    def of(cls, known: KnownCalibration) -> "CalibrationOut":
-        """Show a calibration."""
+    def of(cls, known: KnownCalibration, duplicates: DuplicateSearch) -> "CalibrationOut":
+        """Show a calibration, and what it lets the search for duplicates find."""
         shown = known.calibration
+        used = shown.contract_id == duplicates.gallery.contract_id
         return cls(
             calibration_id=shown.calibration_id,
             label=shown.label,
             contract_id=shown.contract_id,
             active=known.active,
+            finds_duplicates=not duplicates.is_blind(shown) if used else None,
             proposed_by=known.proposed_by,
             proposed_at=known.proposed_at,
             approved_by=known.approved_by,
@@ -76,7 +85,7 @@ def list_calibrations(_: OfficerCaller, application: ApplicationOf) -> Calibrati
     book = application.calibrations
     with application.database.reading() as tx:
         known = book.known(tx)
-    shown = [CalibrationOut.of(each) for each in known]
+    shown = [CalibrationOut.of(each, application.enroller.duplicates) for each in known]
     return CalibrationsOut(contract_id=book.contract_id, calibrations=shown)
 
 
@@ -89,14 +98,14 @@ def list_calibrations(_: OfficerCaller, application: ApplicationOf) -> Calibrati
 )
 def propose_calibration(document: Document, found: OfficerCaller, call: Calls) -> Response:
     """Propose a calibration; nobody is judged by it until another officer approves it."""
-    book = call.application.calibrations
+    application, book = call.application, call.application.calibrations
     proposed = book.parse(document)
 
     def act(tx: Connection) -> KnownCalibration:
-        at = call.application.clock.now()
+        at = application.clock.now()
         return book.propose(tx, proposed, proposed_by=found.own_person, at=at)
 
-    return call.once_in_sql(act, CalibrationOut.of, status=201)
+    return call.once_in_sql(act, _shown(application), status=201)
 
 
 @router.post(
@@ -111,11 +120,17 @@ def approve_calibration(calibration_id: OpaqueId, found: OfficerCaller, call: Ca
     application = call.application
 
     def act(tx: Connection) -> KnownCalibration:
-        return application.calibrations.approve(
+        done = application.calibrations.approve(
             tx,
             calibration_id=calibration_id,
             approved_by=found.own_person,
             at=application.clock.now(),
         )
+        warn_if_blind(application.enroller.duplicates, done.calibration)
+        return done
 
-    return call.once_in_sql(act, CalibrationOut.of)
+    return call.once_in_sql(act, _shown(application))
+
+
+def _shown(application: Application) -> Callable[[KnownCalibration], CalibrationOut]:
+    return partial(CalibrationOut.of, duplicates=application.enroller.duplicates)

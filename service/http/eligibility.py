@@ -1,6 +1,7 @@
 """The gate, 凡补必进、不进不补, and the claims that platforms make beside it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -170,18 +171,34 @@ def _require_own(tx: Connection, found: Caller, *, class_id: str, learner_id: st
 
 
 def _eligibility(decided: Eligibility, found: Caller) -> EligibilityOut:
+    rules = decided.rules if found.is_officer else _without_secrets(decided.rules)
     return EligibilityOut(
         learner_id=decided.learner_id,
         class_id=decided.class_id,
         as_of=decided.as_of,
-        outcome=decided.outcome,
+        outcome=min(result.outcome for result in rules),
         credited_s=decided.credited_s,
         credit_hours=decided.credit_hours,
         pending_s=decided.pending_s,
         claimed_s=decided.claimed_s,
         policy=decided.policy,
-        rules=[_rule(result, found) for result in decided.rules],
+        rules=[_rule(result, found) for result in rules],
     )
+
+
+def _without_secrets(rules: Sequence[RuleResult]) -> Sequence[RuleResult]:
+    """Return what may be told while anything else stands in the way of a payment.
+
+    An outcome tells as much as a code: faces enrolled one by one, and the gate asked after each,
+    would show whose are known. Where all else is well the payment waits, and that cannot be hidden.
+    """
+    others = [result for result in rules if result.code not in _FOR_OFFICERS]
+    if all(result.outcome is GateOutcome.PAYABLE for result in others):
+        return rules
+    return [
+        replace(result, outcome=GateOutcome.PAYABLE, code=None) if result not in others else result
+        for result in rules
+    ]
 
 
 def _rule(result: RuleResult, found: Caller) -> RuleOut:

@@ -16,6 +16,7 @@ from service.consent import PURPOSE, require_consent
 from service.http.callers import (
     ApplicationOf,
     Caller,
+    OfficerCaller,
     PlatformCaller,
     StaffCaller,
     require_allowance,
@@ -28,7 +29,13 @@ from service.sql.errors import StorageBusyError
 from service.sql.lesson_store import SqlLessonReader
 from service.sql.registry import Registration
 from verifier.eligibility_facts import CHINA_TIME
-from verifier.enrolment import MIN_LIVE_FRAMES, Anchor, Refusal, RefusalCode
+from verifier.enrolment import (
+    MIN_LIVE_FRAMES,
+    Anchor,
+    EnrolmentPicture,
+    Refusal,
+    RefusalCode,
+)
 from verifier.errors import InputError, ProtocolError, UnknownSubjectError
 from verifier.identity import Identity, check_character, parse_identity
 from verifier.observation import QualityReason
@@ -155,7 +162,7 @@ class EnrolmentRefused(Message):
 
     outcome: Literal[Judgement.RETRY, Judgement.REFER]
     reason: RefusalCode
-    picture: Literal["reference", "live"] = Field(description="Which picture it is about.")
+    picture: EnrolmentPicture = Field(description="Which picture it is about.")
     quality: Sequence[QualityReason] = Field(description="What to put right in a poor picture.")
     text_zh: str
     text_en: str
@@ -313,6 +320,16 @@ def enrol(learner_id: OpaqueId, body: EnrolmentIn, found: StaffCaller, call: Cal
     except _RefusedError as error:
         refused = EnrolmentRefused.of(error.refusal)
         return Response(refused.model_dump_json(), media_type="application/json")
+
+
+@router.delete(
+    "/v1/learners/{learner_id}/enrolment",
+    status_code=204,
+    responses=problems("unknown_subject", "ledger_unverified"),
+)
+def erase_enrolment(learner_id: OpaqueId, found: OfficerCaller, application: ApplicationOf) -> None:
+    """Erase a learner's face, with all pictures of it, for good; what was earned stays."""
+    application.eraser.erase_face(learner_id, erased_by=found.own_person)
 
 
 def _identity_on_record(

@@ -17,7 +17,7 @@ from service.sql.checked_text import require_text
 from service.sql.database import Database
 from service.sql.insertion import insert_new
 from service.sql.tables import LONGEST_ID, LONGEST_TITLE, calibration
-from verifier.calibration import Calibration, Metric, parse_calibration
+from verifier.calibration import MOST_BYTES, Calibration, Metric, parse_calibration
 from verifier.errors import (
     ContractMismatchError,
     InputError,
@@ -27,7 +27,7 @@ from verifier.errors import (
 )
 from verifier.list_entry import is_same_person
 
-LARGEST_DOCUMENT: Final = 64 << 10
+LARGEST_DOCUMENT: Final = MOST_BYTES
 """Bytes; a calibration with many groups under unknown keys has a few thousand."""
 
 _BUILT_IN: Final = ""
@@ -69,6 +69,11 @@ class SqlCalibrations:
         Of the pack in use.
     built_in
         In force until two persons say otherwise; None where a site has to make its own.
+
+    Raises
+    ------
+    ContractMismatchError
+        If the built-in one is for something else.
     """
 
     def __init__(
@@ -79,6 +84,8 @@ class SqlCalibrations:
         metric: Metric,
         built_in: Calibration | None,
     ) -> None:
+        if built_in is not None:
+            built_in.require_fits(contract_id, metric)
         self.contract_id = contract_id
         self._database = database
         self._metric = metric
@@ -120,8 +127,7 @@ class SqlCalibrations:
             parsed.require_fits(self.contract_id, self._metric)
         except ContractMismatchError as error:
             raise InputError(str(error)) from None
-        if parsed != self._built_in:  # which says why it may
-            _require_supported(parsed)
+        parsed.require_supported(self._built_in)
         return parsed
 
     def propose(
@@ -216,9 +222,7 @@ class SqlCalibrations:
             if self._built_in is None:
                 raise LedgerError("the session has no calibration, and none is built in")
             return self._built_in
-        with self._lock:
-            known = self._by_id.get(calibration_id)
-        if known is not None:
+        if (known := self._remembered(calibration_id)) is not None:
             return known
         with self._database.reading() as tx:
             row = tx.execute(_by_id(calibration_id)).one_or_none()
@@ -243,6 +247,8 @@ class SqlCalibrations:
         )
 
     def _read(self, row: Row[Any]) -> Calibration:
+        if (known := self._remembered(row.calibration_id)) is not None:
+            return known
         read = parse_calibration(row.document)
         if read.calibration_id != row.calibration_id:
             raise LedgerError("a calibration on record was changed")
@@ -250,14 +256,9 @@ class SqlCalibrations:
             self._by_id[row.calibration_id] = read
         return read
 
-
-def _require_supported(parsed: Calibration) -> None:
-    if parsed.exceeds_its_data:
-        least, most = parsed.data.least_log10_lr, parsed.data.most_log10_lr
-        raise InputError(
-            f"caps of {parsed.min_log10_lr:.4g} and {parsed.max_log10_lr:.4g}; by the people "
-            f"behind it at least {least:.3f} and at most {most:.3f} were wanted"
-        )
+    def _remembered(self, calibration_id: str) -> Calibration | None:
+        with self._lock:
+            return self._by_id.get(calibration_id)
 
 
 def _keep(tx: Connection, kept: Calibration, **proposal: Any) -> bool:

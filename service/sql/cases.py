@@ -35,7 +35,8 @@ def open_case(
 ) -> str:
     """Open a case in the unit of work ``tx``, unless there is one; return its id.
 
-    Whoever opens the same case at the same moment waits, and gets the id of the first.
+    Whoever opens the same case at the same moment waits, and gets the id of the first; or opens
+    another where the first is about one learner and was closed meanwhile.
 
     Parameters
     ----------
@@ -48,19 +49,20 @@ def open_case(
     opened = ReviewCase(
         case_id=secrets.token_hex(16), kind=kind, learner_ids=tuple(sorted(given)), opened_at=at
     )
-    if (known := _known(tx, opened)) is not None:
-        return known
-    new = insert_new(
-        tx,
-        review_case,
-        case_id=opened.case_id,
-        kind=kind.value,
-        learner_id=opened.learner_ids[0],
-        other_learner_id=_other(opened),
-        opened_at=at,
-        details=dict(details),
-    )
-    return opened.case_id if new else _known(tx, opened) or opened.case_id
+    while (known := _known(tx, opened)) is None:
+        new = insert_new(
+            tx,
+            review_case,
+            case_id=opened.case_id,
+            kind=kind.value,
+            learner_id=opened.learner_ids[0],
+            other_learner_id=_other(opened),
+            opened_at=at,
+            details=dict(details),
+        )
+        if new:
+            return opened.case_id
+    return known
 
 
 def propose_resolution(

@@ -298,13 +298,14 @@ review_case = Table(
     Index("ix_review_case_learner_id", "learner_id"),
     Index("ix_review_case_other_learner_id", "other_learner_id"),
 )
-# In an index NULL equals nothing: a case about one learner needs its own.
-_only_one(
-    "ix_review_case_open_of_two",
+# Of two learners there is one case, ever. In an index NULL equals nothing: cases about one learner
+# may come again, but one at a time.
+Index(
+    "ix_review_case_of_two",
     review_case.c.kind,
     review_case.c.learner_id,
     review_case.c.other_learner_id,
-    where=review_case.c.closed_at.is_(None),
+    unique=True,
 )
 _only_one(
     "ix_review_case_open_of_one",

@@ -28,8 +28,9 @@ from models.packs import (
     WeightsFile,
     load_packs,
 )
-from models.pip_download import PinnedArtefact, ProgressSink
+from models.pip_download import PinnedArtefact
 from verifier.errors import InputError, ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 WEIGHTS = {"first": b"weights one", "second": b"weights two"}
 
@@ -74,9 +75,7 @@ class Index:
             )
             for role, data in self.wheels.items()
         }
-        contract = Contract(
-            network="net-v1", weights="first", preprocessing="cut-v1", metric="l2"
-        )
+        contract = Contract(network="net-v1", weights="first", preprocessing="cut-v1", metric="l2")
         return Pack(
             name="small",
             summary="two made-up networks",

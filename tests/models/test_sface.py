@@ -15,7 +15,6 @@ from models.embedder import network_input
 from models.installation import install
 from models.installed_pack import PackState, open_installed, status
 from models.packs import SelfTest, UrlSource, find_pack
-from models.pip_download import ProgressSink
 from models.self_test import pattern, run_self_test
 from models.sessions import OnnxSession
 from models.sface import TEMPLATE, FivePointAligner, SfaceEmbedder, picture_to_chip
@@ -25,6 +24,7 @@ from verifier.arrays import Float32Array
 from verifier.detection import Detection
 from verifier.errors import ModelUnavailableError
 from verifier.observation import Box
+from verifier.protocols import ProgressSink
 
 MESH = np.zeros((468, 3), dtype=np.float32)
 

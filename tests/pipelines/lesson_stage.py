@@ -69,6 +69,7 @@ class ColourObserver:
     """Sees people in colours; a `verifier.protocols.FaceObserver`."""
 
     contract_id = CONTRACT
+    attack_contract_id = None
 
     def __init__(self) -> None:
         self.frames_seen = 0

@@ -26,6 +26,7 @@ class ColourObserver:
     """Sees what `save_face` painted; a `verifier.protocols.FaceObserver`."""
 
     contract_id = CONTRACT
+    attack_contract_id = None
 
     def observe(self, pixels: Pixels, *, embed: bool = True) -> FrameObservation:  # noqa: ARG002 - always
         red, green, blue = (int(value) for value in pixels[0, 0])

@@ -45,15 +45,10 @@ def test_both_kinds_weigh_the_same() -> None:
     """Nine in ten of the people without a mated pair: far more non-mated pairs, the same line."""
     scored = score_set(100, 2)
     alone = scored.mated & (scored.subject_a >= 60)
-    fewer = kept(scored, ~alone)
+    fewer = scored.taken(~alone)
     assert fitted(fewer).calibration.score_at(0) == pytest.approx(0.36, abs=0.02)
     assert fitted(fewer).calibration.data.mated_subjects == 60
     assert fitted(fewer).calibration.data.subjects == 100
-
-
-def kept(scored: ScoredPairs, some: Any) -> ScoredPairs:
-    names = ("score", "mated", "subject_a", "subject_b", "picture_a", "picture_b")
-    return replace(scored, **{name: getattr(scored, name)[some] for name in names})
 
 
 def test_somebody_with_many_pictures_counts_as_one_person() -> None:
@@ -61,7 +56,7 @@ def test_somebody_with_many_pictures_counts_as_one_person() -> None:
     scored = score_set(20, 3)
     of_one = (scored.subject_a == 0) | (scored.subject_b == 0)
     repeated = np.concatenate([np.arange(len(of_one)), np.repeat(np.flatnonzero(of_one), 49)])
-    once, often = fitted(scored).calibration, fitted(kept(scored, repeated)).calibration
+    once, often = fitted(scored).calibration, fitted(scored.taken(repeated)).calibration
     assert often.slope == pytest.approx(once.slope, abs=1e-5)
     assert often.max_log10_lr == once.max_log10_lr
 
@@ -119,7 +114,7 @@ def test_the_document_is_dated_counted_and_pinned_to_the_contract() -> None:
 
 def test_the_same_scores_give_the_same_document() -> None:
     scored = score_set(12, 3)
-    mixed = kept(scored, np.random.default_rng(1).permutation(len(scored.score)))
+    mixed = scored.taken(np.random.default_rng(1).permutation(len(scored.score)))
     assert fitted(scored).calibration.data == fitted(mixed).calibration.data
     other = replace(scored, score=scored.score + np.eye(1, len(scored.score))[0] / 1000)
     assert scores_sha256(other) != scores_sha256(scored)
@@ -127,7 +122,7 @@ def test_the_same_scores_give_the_same_document() -> None:
 
 def test_digest_of_known_scores() -> None:
     r"""``printf '0 0.2000\n1 -0.5000\n' | sha256sum``."""
-    scored = kept(score_set(2, 2), [0, 1])
+    scored = score_set(2, 2).taken(np.array([0, 1]))
     scored = replace(scored, score=np.array([-0.5, 0.2]), mated=np.array([True, False]))
     assert (
         scores_sha256(scored) == "771067259f855b411168184418201baaf91cc585e26f818f6e3aa8c94022d144"
@@ -180,7 +175,7 @@ def test_the_interval_narrows_with_people_not_with_pictures() -> None:
 
     few, many = score_set(20, 3), score_set(100, 3)
     assert width(many) < 0.7 * width(few)
-    repeated = kept(few, np.tile(np.arange(len(few.score)), 8))
+    repeated = few.taken(np.tile(np.arange(len(few.score)), 8))
     assert width(repeated) == pytest.approx(width(few), rel=1e-6)
 
 

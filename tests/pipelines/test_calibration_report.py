@@ -11,10 +11,11 @@ import pytest
 
 from pipelines.calibration import fit_calibration
 from pipelines.calibration_page import page
-from pipelines.calibration_rates import GroupNames, measure_rates
+from pipelines.calibration_rates import CountedRate, GroupNames, RateName, measure_rates
 from pipelines.calibration_report import CalibrationReport, Counts
 from pipelines.face_pairs import ScoredPairs
 from tests.pipelines.score_sets import score_set
+from verifier.measured_rate import measured_rate
 
 
 def report(
@@ -58,6 +59,26 @@ def test_a_line_that_does_not_fit_is_said() -> None:
     assert "UPPER_CAP_OVERCLAIMS" not in codes(report(scored))
 
 
+def test_how_far_a_cap_overclaims_is_said_however_small() -> None:
+    """40 of a million above a cap that allows for one in a million."""
+    made = report(score_set(12, 2))
+    scored = taken_to_a_million(made.scored)
+    high = replace(made.fitted.calibration, max_log10_lr=6.0, slope=20.0, intercept=0.0)
+    boundless = replace(made, scored=scored, fitted=replace(made.fitted, calibration=high))
+    ((chinese, english),) = (
+        texts for code, texts in boundless.warnings if code == "UPPER_CAP_OVERCLAIMS"
+    )
+    assert "0.004 % 的比对越过上下限，按其含义至多 0.0001 %" in chinese
+    assert "0.004 % of comparisons lie beyond a cap that allows for 0.0001 %" in english
+
+
+def taken_to_a_million(scored: ScoredPairs) -> ScoredPairs:
+    """Return a million non-mated comparisons and one mated; 40 of the former have a score of 1."""
+    chosen = np.repeat(np.flatnonzero(~scored.mated)[:1], 1_000_000)
+    many = scored.taken(np.append(chosen, np.flatnonzero(scored.mated)[:1]))
+    return replace(many, score=(np.arange(1_000_001) < 40).astype(np.float64))
+
+
 def test_a_group_that_is_wronged_is_named_in_both_tongues() -> None:
     scored = score_set(40, 3, d_prime=6.0)
     sex = ["男" if picture < 60 else "女" for picture in range(120)]
@@ -93,6 +114,35 @@ def test_the_page_needs_nothing_else_and_shows_nobody() -> None:
     assert not re.search(r"https?://|person \d", html)
     assert "人数太少" in html
     assert "尚未生效" in html
+
+
+def with_rate(made: CalibrationReport, errors: int) -> CalibrationReport:
+    """Return the report with so many false matches in a million, of 500,000 pairs of people."""
+    match, no_match = made.rates.limits
+    rate = CountedRate(
+        errors=errors,
+        trials=1_000_000,
+        people=500_000,
+        measured=measured_rate(
+            errors / 1e6,
+            (2e-5, 6e-5),
+            errors=errors,
+            trials=1_000_000,
+            people=500_000,
+            kind="false matches",
+        ),
+    )
+    changed = replace(match, rates={**match.rates, RateName.FMR: rate})
+    return replace(made, rates=replace(made.rates, limits=(changed, no_match)))
+
+
+def test_a_small_rate_is_not_printed_as_none() -> None:
+    made = report(score_set(12, 2))
+    some, none = page(with_rate(made, errors=40)), page(with_rate(made, errors=0))
+    assert "<b>0.004 %</b>" in some
+    assert "0.002 % – 0.006 %" in some
+    assert "<b>未测得 not measured</b>" in none
+    assert "&lt; 0.0006 %" in none  # three in as many pairs of people
 
 
 def test_the_page_says_that_no_groups_were_given() -> None:

@@ -57,6 +57,15 @@ def test_what_frames_show_decides(script: list[FrameObservation], reason: Answer
     assert reason_of(*script) is reason
 
 
+@pytest.mark.parametrize("reference", [REFERENCE, None])
+def test_vectors_are_computed_where_something_is_compared(reference: Template | None) -> None:
+    """They take half of the time."""
+    checker = checker_of(ALONE, ALONE)
+    checker.check([FRAME] * 2, reference, CALIBRATION)
+    assert isinstance(checker.observer, ScriptedObserver)
+    assert checker.observer.embedded == [reference is not None] * 2
+
+
 def test_a_face_unfit_for_comparison_is_not_compared() -> None:
     """A blurred face of somebody else accuses nobody."""
     unfit = frame(face(OTHER, quality=BLURRED.faces[0].quality))

@@ -48,7 +48,7 @@ from tests.pipelines.archive_samples import LEARNER, OPENED_AT, Folders, make_fo
 from tests.portrait_pictures import frames_of, shrunk, side_by_side
 from verifier.arrays import Float32Array
 from verifier.calibration import DEFAULT_CALIBRATION, Calibration, Metric
-from verifier.enrolment import Anchor, Refusal, RefusalCode
+from verifier.enrolment import Anchor, EnrolmentPicture, Refusal, RefusalCode
 from verifier.errors import (
     ContractMismatchError,
     LedgerError,
@@ -135,6 +135,18 @@ class Desk:
         return self.enroller(checker, calibration).enrol(
             LEARNER, reference=reference, live=live, vouching=Vouching(anchor=Anchor.OFFICER)
         )
+
+    def erase(self, learner_id: str = LEARNER) -> bool:
+        """Erase a learner's face."""
+        eraser = FaceEraser(
+            gallery=self.gallery(),
+            keystore=self.templates.keystore,
+            store=self.store,
+            evidence=self.archive.evidence,
+            clock=self.clock,
+            end_sessions=lambda _work, _learner_id: None,  # nobody has any here
+        )
+        return eraser.erase_face(learner_id, erased_by="王芳")
 
     def stored(self) -> StoredEnrolment:
         """Return what the store holds of the learner."""
@@ -283,7 +295,9 @@ class TestAgain:
     ) -> None:
         seen = frame(face(other))
         refused = desk.enrol(seen, seen, seen, anchor=Anchor.OFFICER)
-        assert refused == Refusal(code=RefusalCode.ANOTHER_FACE_ENROLLED, picture="reference")
+        assert refused == Refusal(
+            code=RefusalCode.ANOTHER_FACE_ENROLLED, picture=EnrolmentPicture.REFERENCE
+        )
         self.require_unchanged(desk)
 
     @pytest.mark.parametrize("other", [OTHER, UNSURE], ids=["another", "perhaps another"])
@@ -304,7 +318,9 @@ class TestAgain:
     ) -> None:
         seen = frame(face(face_shown))
         refused = desk.enrol(seen, seen, seen, anchor=Anchor.INSTITUTION)
-        assert refused == Refusal(code=RefusalCode.BETTER_ANCHORED_ALREADY, picture="reference")
+        assert refused == Refusal(
+            code=RefusalCode.BETTER_ANCHORED_ALREADY, picture=EnrolmentPicture.REFERENCE
+        )
         self.require_unchanged(desk)
 
     @pytest.mark.parametrize("anchor", [Anchor.OFFICER, Anchor.AUTHORITY], ids=["same", "stronger"])
@@ -559,31 +575,56 @@ class TestSameFaceUnderAnotherId:
         assert len(found[0]) == 2
 
     def test_what_is_erased_is_gone_from_memory_key_and_store(self, desk: Desk) -> None:
-        eraser = FaceEraser(
-            gallery=desk.gallery(), keystore=desk.templates.keystore, store=desk.store
-        )
         sealed = desk.stored().sealed_template
-        assert eraser.erase_face(LEARNER)
+        assert desk.erase()
         assert LEARNER not in desk.gallery()
         with pytest.raises(UnknownSubjectError):
             desk.stored()
         with pytest.raises(UnknownSubjectError):
             desk.templates.open(LEARNER, sealed, contract_id=CONTRACT)
-        assert not eraser.erase_face(LEARNER)
+        assert not desk.erase()
         self.enrol_twin(desk)
         assert desk.store.cases == []
 
     def test_an_erasure_that_fails_half_way_is_finished_by_asking_again(self, desk: Desk) -> None:
-        eraser = FaceEraser(
-            gallery=desk.gallery(), keystore=desk.templates.keystore, store=desk.store
-        )
         desk.store.broken = True
         with pytest.raises(LedgerError):
-            eraser.erase_face(LEARNER)
+            desk.erase()
+        assert desk.folders.drafts() == []
         desk.store.broken = False
-        assert eraser.erase_face(LEARNER)
+        assert desk.erase()
+        assert [leaf.kind for leaf in desk.leaves()] == ["enrolment", "face_erased"]
         with pytest.raises(UnknownSubjectError):
             desk.stored()
+
+    def test_an_erasure_is_in_the_log_once_and_names_nobody(self, desk: Desk) -> None:
+        for _ in range(2):
+            desk.erase()
+        enrolled, erased = desk.leaves()
+        assert (erased.kind, dict(erased.facts), erased.time) == ("face_erased", {}, NOW)
+        assert erased.learner not in {None, enrolled.learner}  # that name died with its key
+        assert desk.archive.read_snapshot(1).record == {"erased_by": "王芳"}
+        with pytest.raises(UnknownSubjectError):
+            desk.archive.read_snapshot(0)
+        assert Receipt.parse(desk.archive.receipt(0)).opening is None
+
+    def test_what_is_erased_is_overwritten_in_its_place(self, desk: Desk) -> None:
+        self.enrol_twin(desk, vector_at(5.0))
+        (block,) = desk.gallery()._blocks
+        assert block.rows.any()  # the learner's own are zero
+        desk.erase(TWIN)
+        assert not block.rows.any()
+
+    def test_who_was_erased_enrols_as_if_for_the_first_time(self, desk: Desk) -> None:
+        desk.erase()
+        apart = frame(face(vector_at(5.0)))
+        enrolled = desk.enrol(apart, apart, apart, anchor=Anchor.INSTITUTION)
+        assert isinstance(enrolled, StoredEnrolment)
+
+    def test_a_learner_nobody_registered(self, desk: Desk) -> None:
+        with pytest.raises(UnknownSubjectError):
+            desk.erase("nobody")
+        assert len(desk.leaves()) == 1
 
 
 class TestComparisonsOfOneDay:
@@ -679,7 +720,9 @@ class TestRealFaces:
     ) -> None:
         reference = demo_faces["person1-a"].read_bytes()
         refused = desk.enrol_portraits(checker, reference, frames_of(demo_faces, "person2"))
-        assert refused == Refusal(code=RefusalCode.NOT_THE_SAME_PERSON, picture="live")
+        assert refused == Refusal(
+            code=RefusalCode.NOT_THE_SAME_PERSON, picture=EnrolmentPicture.LIVE
+        )
         assert desk.holds_nothing()
 
     def test_two_people_in_the_reference_are_refused(
@@ -688,13 +731,15 @@ class TestRealFaces:
         live = frames_of(demo_faces, "person1-b")
         couple = side_by_side(live[0], frames_of(demo_faces, "person3")[0])
         refused = desk.enrol_portraits(checker, couple, live)
-        assert refused == Refusal(code=RefusalCode.MULTIPLE_FACES, picture="reference")
+        assert refused == Refusal(
+            code=RefusalCode.MULTIPLE_FACES, picture=EnrolmentPicture.REFERENCE
+        )
 
     def test_an_empty_picture_is_refused(
         self, desk: Desk, checker: FrameChecker, demo_faces: dict[str, Path]
     ) -> None:
         refused = desk.enrol_portraits(checker, FRAME, frames_of(demo_faces, "person1-b"))
-        assert refused == Refusal(code=RefusalCode.NO_FACE, picture="reference")
+        assert refused == Refusal(code=RefusalCode.NO_FACE, picture=EnrolmentPicture.REFERENCE)
 
     def test_a_face_too_small_is_refused_with_what_to_mend(
         self, desk: Desk, checker: FrameChecker, demo_faces: dict[str, Path]

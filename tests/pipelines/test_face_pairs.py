@@ -60,6 +60,18 @@ def test_all_pairs_of_a_folder(tmp_path: Path) -> None:
     assert (pairs.not_compared_mated, pairs.not_compared_non_mated, pairs.identical) == (0, 0, 0)
 
 
+def test_some_of_the_comparisons(tmp_path: Path) -> None:
+    pairs = scored(crowd(tmp_path, people=3))
+    assert len(np.unique(pairs.subject_pair)) == 3 + 3  # each with themselves, each two
+    some = pairs.taken(~pairs.mated)
+    assert len(some.score) == len(some.picture_b) == len(some.subject_pair) == 12
+    assert (some.subject_a != some.subject_b).all()
+    assert some.subject_pair.tolist() == pairs.subject_pair[~pairs.mated].tolist()
+    last = pairs.taken(np.array([14, 14]))
+    assert last.picture_a.tolist() == 2 * [pairs.picture_a[14]]
+    assert last.not_compared_mated == pairs.not_compared_mated
+
+
 def test_what_cannot_be_acquired_is_counted(tmp_path: Path) -> None:
     crowd(tmp_path, people=2)
     save_face(tmp_path / "p0" / "nobody.png", red=9, blue=NOBODY)
@@ -130,6 +142,8 @@ def test_a_face_nearly_as_wide_leaves_a_photograph_unclear() -> None:
     assert clear_face([wide]) is wide
     assert clear_face([wide, less]) is None
     assert clear_face([wide, small]) is wide
+    # Faces come largest first, by area: a wide one may be third.
+    assert clear_face([wide, small, less]) is None
 
 
 @given(

@@ -12,6 +12,7 @@ from pipelines.keystore import RecordClass
 from pipelines.lesson import Lesson, LessonResult
 from pipelines.lesson_course import BATCH, RECEIVING_S
 from pipelines.lesson_records import LessonRecords
+from pipelines.recording import recording
 from tests.pipelines.lesson_stage import (
     BLURRED,
     LEARNER_FACE,
@@ -46,6 +47,7 @@ from verifier.schedule import (
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 from verifier.transparency.base64_text import from_base64
+from verifier.transparency.checkpoint import Checkpoint
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash, root_of
 
@@ -568,6 +570,52 @@ class TestRefusals:
         stage.store.broken = False
         assert stage.prompt(session_id).prompt_id == prompt.prompt_id
         assert stage.answer(session_id, prompt).judgement is Judgement.PASS
+
+
+class TestAFaceErased:
+    def test_while_a_session_is_opened_opens_none(
+        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stage.enrol("learner-1")
+        publish = stage.archive.publish
+
+        def erased_meanwhile() -> Checkpoint:
+            with stage.store.writing() as unit:
+                unit.remove_enrolment("learner-1")
+            return publish()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.archive, "publish", erased_meanwhile)
+            with pytest.raises(UnknownSubjectError, match="not enrolled"):
+                stage.engine.open(
+                    learner_id="learner-1",
+                    class_id="class-1",
+                    platform_id="platform-1",
+                    planned_minutes=45,
+                )
+        assert stage.store.unfinished() == []
+        assert leaves(stage) == []
+
+    def test_while_an_answer_is_judged_keeps_nothing_of_it(
+        self, stage: LessonStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session_id = stage.open()
+        prompt = stage.prompt(session_id)
+        observe = ColourObserver.observe
+
+        def erased_meanwhile(*args: Any, **options: Any) -> Any:
+            stage.keystore.destroy("learner-1", RecordClass.FACE_EVIDENCE)
+            with recording(stage.store, stage.archive.evidence) as work:
+                stage.engine.end_sessions(work, "learner-1")
+                work.unit.remove_enrolment("learner-1")
+            return observe(*args, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ColourObserver, "observe", erased_meanwhile)
+            with pytest.raises((UnknownSubjectError, ProtocolError)):
+                stage.answer(session_id, prompt)
+        assert stage.engine.result(session_id).state.phase is SessionPhase.ABANDONED
+        assert [leaf.kind for leaf in leaves(stage) if leaf.kind == "snapshot"] == []
 
 
 class TestTheLogAlone:

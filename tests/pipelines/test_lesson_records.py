@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.lesson_course import RECEIVING_S
-from tests.pipelines.lesson_stage import LEARNER_FACE, NOT_A_PICTURE, LessonStage
+from tests.pipelines.lesson_stage import (
+    LEARNER_FACE,
+    NOT_A_PICTURE,
+    ColourObserver,
+    LessonStage,
+)
 from verifier.assurance import Assurance
 from verifier.enrolment import Anchor
 from verifier.transparency.leaf import Leaf
@@ -79,3 +84,23 @@ def test_the_closing_leaf_says_where_its_own_session_begins_and_ends(stage: Less
     facts = leaves[places[-1]].facts
     assert places[0] > 0
     assert (facts["first_index"], facts["last_index"]) == (places[0], places[-2])
+
+
+@pytest.mark.parametrize("attack_contract", [None, "minifasnet@0123+box-v1"])
+def test_an_answer_says_what_judged_attacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack_contract: str | None
+) -> None:
+    """A ratio without its networks could not be weighed again."""
+    monkeypatch.setattr(ColourObserver, "attack_contract_id", attack_contract)
+    stage = LessonStage.build(tmp_path)
+    try:
+        stage.enrol("learner-1")
+        session_id = open_session(stage, Assurance.PLATFORM)
+        stage.answer(session_id, stage.prompt(session_id), LEARNER_FACE)
+        stage.archive.publish()
+        with stage.engine.store.reading() as unit:
+            (answer,) = unit.lesson(session_id).answers
+        record = stage.archive.read_snapshot(answer.index).record
+        assert record["attack_contract"] == attack_contract
+    finally:
+        stage.finish()

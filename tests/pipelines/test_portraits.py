@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.image_decoder import STILL_LIMITS, decode_image
-from models.pip_download import PinnedArtefact, ProgressSink, check_artefact
+from models.pip_download import PinnedArtefact, check_artefact
 from pipelines import portraits as module
 from pipelines.portraits import (
     Portrait,
@@ -22,6 +22,7 @@ from pipelines.portraits import (
 )
 from tests.generated_images import jpeg, picture
 from verifier.errors import ModelUnavailableError
+from verifier.protocols import ProgressSink
 
 PICTURES = {name: jpeg(picture(seed=seed)) for seed, name in enumerate(("one", "two", "three"))}
 

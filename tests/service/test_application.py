@@ -4,11 +4,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
 
 from pipelines.archive import Archive
 from pipelines.clock import ManualClock
 from service.application import Application
+from service.settings import Settings
+from service.sql.database import Database, load_or_create_database_key
 from service.sql.entry_log import SqlEntrySource
+from service.sql.tables import calibration
 from tests.pipelines.lesson_stage import STARTS
 from tests.service.http.service_stage import (
     ServiceStage,
@@ -18,7 +23,7 @@ from tests.service.http.service_stage import (
     stage_settings,
     verify,
 )
-from verifier.errors import InvalidRecordError
+from verifier.errors import InvalidRecordError, LedgerError
 from verifier.session_state import SessionPhase
 
 
@@ -80,6 +85,35 @@ def test_a_policy_out_of_its_days_opens_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidRecordError, match="not valid"), opening:
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_data_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Not even the calibration that another version or another pack brings along."""
+    with open_stage(tmp_path / "own") as stage:
+        settings = stage.application.settings
+    foreign = settings.model_copy(
+        update={
+            "data_dir": tmp_path / "foreign",
+            "database_url": SecretStr(settings.database_address),
+        }
+    )
+    before = documents(foreign)
+    opening = open_stage_application(foreign, stage.clock, contract_id="colours@2")
+    with pytest.raises(LedgerError, match="archive"), opening:
+        pass
+    assert documents(foreign) == before
+    assert len(before) == 1
+    assert not foreign.data_dir.exists()
+
+
+def documents(settings: Settings) -> list[str]:
+    """Return the ids of the calibrations on record."""
+    key = load_or_create_database_key(settings.keys_folder / "database.key")
+    database = Database.open(settings.database_address, key=key)
+    with database.reading() as tx:
+        found = list(tx.execute(select(calibration.c.calibration_id)).scalars())
+    database.close()
+    return found
 
 
 def test_what_was_acknowledged_last_is_signed_at_the_end(tmp_path: Path) -> None:

@@ -22,6 +22,29 @@ def ran(
     return folder, result.output
 
 
+@pytest.mark.parametrize(
+    ("pack", "said"),
+    [
+        ("blazeface-short", "blazeface-short has no built-in calibration; the demo needs one"),
+        ("minifasnet", "minifasnet compares no faces"),
+    ],
+)
+def test_a_pack_that_the_demo_cannot_judge_by_is_refused_before_it_is_fetched(
+    pack: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default pack's calibration says nothing about another pack's scores."""
+
+    def fetch(*_: object, **__: object) -> None:
+        raise AssertionError("the pack was fetched")
+
+    monkeypatch.setattr("service.demo_commands.install", fetch)
+    folder = tmp_path / "demo"
+    result = CliRunner().invoke(app, ["demo", "--out", str(folder)], env={"ZHENXUE_PACK": pack})
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert not folder.exists()
+
+
 def test_the_table_has_a_line_for_each_learner_and_says_why(ran: tuple[Path, str]) -> None:
     printed = ran[1]
     rows = re.findall(r"│ ([甲乙丙丁]) +│ +([\d.]+) │ +48 │", printed)

@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from typer.testing import CliRunner
@@ -87,6 +88,18 @@ class TestPairs:
         assert "3 people, 4 pictures (FTA 0), 1 mated and 2 non-mated comparisons" in said.out
         assert "未测得 not measured" in said.out
         assert "no intervals, 5 wanted" in said.out
+
+    def test_the_page_has_the_day_that_it_is_in_china(
+        self, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Evening(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return cls(2026, 11, 23, 16, 30, tzinfo=tz)
+
+        monkeypatch.setattr(evaluate_commands, "datetime", Evening)
+        call(pairs, "--report", tmp_path / "page.html", "--bootstrap", 0)
+        assert "2026-11-24" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
     def test_another_calibration_can_be_judged(self, pairs: Path, tmp_path: Path) -> None:
         document = {**DEFAULT_CALIBRATION.to_json(), "name": "ours"}

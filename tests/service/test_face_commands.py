@@ -21,7 +21,9 @@ from models.image_decoder import decode_image, encode_frame
 from models.observer import FaceObserver
 from service import face_commands
 from service.cli import app
+from tests.fakes import ScriptedObserver, frame
 from tests.generated_images import PNG_SIGNATURE, jpeg, picture
+from tests.pipelines.made_up_faces import face_of_width
 from tests.portrait_pictures import frames_of, shrunk, side_by_side
 from verifier.comparison import DEFAULT_CALIBRATION
 from verifier.quality import REASON_TEXT
@@ -218,6 +220,16 @@ class TestCompare:
         said = call("compare", "--json", demo_faces["person1-a"], couple)
         assert (said.code, said.json()["outcome"]) == (1, "inconclusive")
         assert said.json()["reasons"] == ["probe: 2 faces, 1 wanted"]
+
+    def test_a_wide_face_that_is_third_by_area_leaves_it_open(
+        self, demo_faces: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, *others = [face_of_width(width) for width in (100, 70, 95)]
+        script = [frame(first), frame(first, *others)]
+        monkeypatch.setattr(face_commands, "chosen_observer", lambda *_: ScriptedObserver(script))
+        path = demo_faces["person1-a"]
+        said = call("compare", "--json", path, path)
+        assert (said.code, said.json()["reasons"]) == (1, ["probe: 3 faces, 1 wanted"])
 
     def test_a_poor_picture_is_named_beside_the_result(
         self, demo_faces: dict[str, Path], distant: Path

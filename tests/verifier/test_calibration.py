@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from tests.fakes import CALIBRATION, CALIBRATION_DATA, CONTRACT
 from verifier.calibration import (
     DEFAULT_CALIBRATION,
     FORMAT,
+    MOST_BYTES,
     Calibration,
     CalibrationData,
     Metric,
@@ -71,6 +73,30 @@ def test_a_document_read_again_is_the_same_calibration(calibration: Calibration)
     again = parse_calibration(calibration.document())
     assert again == calibration
     assert again.calibration_id == calibration.calibration_id
+
+
+def test_the_id_is_worked_out_once_and_anew_for_another_document() -> None:
+    assert KNOWN.calibration_id is KNOWN.calibration_id
+    other = replace(KNOWN, slope=11.0)
+    assert other.calibration_id != KNOWN.calibration_id
+    assert other.calibration_id == parse_calibration(other.document()).calibration_id
+    assert "calibration_id" not in repr(KNOWN)
+
+
+def test_a_document_has_a_longest_size() -> None:
+    """Also in its canonical spelling, in which it is kept and read again: 1e20 has 21 digits."""
+    document = KNOWN.document()
+    longest = document + b" " * (MOST_BYTES - len(document))
+    assert parse_calibration(longest) == KNOWN
+    assert parse_calibration(longest.decode()) == KNOWN
+    for text in (longest + b" ", longest.decode() + " "):
+        with pytest.raises(InvalidRecordError, match=f"at most {MOST_BYTES}"):
+            parse_calibration(text)
+    spelt_short = record(later=["BIG"] * 5_000)
+    short = json.dumps(spelt_short).replace('"BIG"', "1e20").encode()
+    assert len(short) < MOST_BYTES
+    with pytest.raises(InvalidRecordError, match=f"at most {MOST_BYTES}"):
+        parse_calibration(short)
 
 
 def test_layout_does_not_matter_and_values_do() -> None:
@@ -140,6 +166,14 @@ def test_more_alike_is_never_less_evidence_and_never_beyond_the_caps(
     low, high = sorted((low, high))
     ratios = calibration.log10_lr(low), calibration.log10_lr(high)
     assert calibration.min_log10_lr <= ratios[0] <= ratios[1] <= calibration.max_log10_lr
+
+
+@given(calibration=calibrations, scores=st.lists(st.floats(-10, 10)))
+def test_many_scores_say_what_each_of_them_does(
+    calibration: Calibration, scores: list[float]
+) -> None:
+    each = [calibration.log10_lr(score) for score in scores]
+    assert calibration.log10_lrs(np.array(scores)).tolist() == each
 
 
 @given(calibration=calibrations, share=st.floats(0, 1))

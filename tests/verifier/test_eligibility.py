@@ -333,7 +333,9 @@ def test_a_session_beyond_the_hours_needs_no_proof_yet() -> None:
         (Anchor.AUTHORITY, Anchor.OFFICER, 2700.0, PAYABLE),
         (Anchor.OFFICER, Anchor.AUTHORITY, 2700.0, PAYABLE),
         (Anchor.INSTITUTION, Anchor.OFFICER, 2700.0, NOT_YET),
-        (None, Anchor.OFFICER, 2700.0, NOT_YET),
+        # Erased since: whose face it was had been established then.
+        (None, Anchor.OFFICER, 2700.0, PAYABLE),
+        (None, Anchor.INSTITUTION, 2700.0, NOT_YET),
         # Anchored afterwards: the old session ran on a face nobody independent had seen.
         (Anchor.AUTHORITY, Anchor.INSTITUTION, 2700.0, NOT_YET),
         (Anchor.AUTHORITY, Anchor.INSTITUTION, 0.0, PAYABLE),
@@ -432,7 +434,8 @@ def test_outcomes_are_ordered_by_what_they_say() -> None:
 
 
 def test_reasons_come_the_worst_first() -> None:
-    eligibility = ask(enrolment=None, consents=(), list_entries=(entry(),))
+    weak = replace(ENROLMENT, anchor=Anchor.INSTITUTION)
+    eligibility = ask(enrolment=weak, consents=(), list_entries=(entry(),))
     assert eligibility.codes == (
         GateCode.BLACK_LISTED,
         GateCode.SESSION_WITHOUT_CONSENT,
@@ -506,7 +509,9 @@ SPOILS: dict[str, Callable[[EligibilityFacts], EligibilityFacts]] = {
         f, class_fact=f.class_fact and replace(f.class_fact, approved_at=None)
     ),
     "roster": lambda f: replace(f, roster=None),
-    "enrolment": lambda f: replace(f, enrolment=None),
+    "an independent anchor": lambda f: replace(
+        f, enrolment=replace(ENROLMENT, anchor=Anchor.INSTITUTION)
+    ),
     "a later session": lambda f: replace(f, sessions=f.sessions[:1] + f.sessions[2:]),
     "proofs": lambda f: replace(f, sessions=tuple(replace(s, proven=False) for s in f.sessions)),
     "credit": lambda f: replace(f, sessions=tuple(replace(s, credited_s=0.0) for s in f.sessions)),

@@ -14,6 +14,7 @@ from verifier.enrolment import (
     MIN_LIVE_FRAMES,
     STRENGTH,
     Anchor,
+    EnrolmentPicture,
     Refusal,
     RefusalCode,
     comparison_refusal,
@@ -42,7 +43,7 @@ def compared(outcome: ComparisonOutcome) -> ComparisonResult:
 
 def refusal_of(*outcomes: ComparisonOutcome) -> RefusalCode | None:
     refused = comparison_refusal([compared(each) for each in outcomes])
-    assert refused is None or refused.picture == "live"
+    assert refused is None or refused.picture is EnrolmentPicture.LIVE
     return None if refused is None else refused.code
 
 
@@ -55,25 +56,27 @@ def refusal_of(*outcomes: ComparisonOutcome) -> RefusalCode | None:
     ],
 )
 def test_a_picture_that_cannot_be_enrolled_from(seen: FrameObservation, code: RefusalCode) -> None:
-    refused = picture_refusal(seen, picture="reference")
+    refused = picture_refusal(seen, picture=EnrolmentPicture.REFERENCE)
     assert refused is not None
-    assert (refused.code, refused.picture) == (code, "reference")
+    assert (refused.code, refused.picture) == (code, EnrolmentPicture.REFERENCE)
 
 
 def test_one_fit_face_can_be_enrolled_from() -> None:
-    assert picture_refusal(ALONE, picture="live") is None
+    assert picture_refusal(ALONE, picture=EnrolmentPicture.LIVE) is None
 
 
 def test_a_poor_picture_says_what_to_mend() -> None:
-    assert picture_refusal(BLURRED, picture="live") == Refusal(
-        code=RefusalCode.POOR_QUALITY, picture="live", quality=(QualityReason.BLURRED,)
+    assert picture_refusal(BLURRED, picture=EnrolmentPicture.LIVE) == Refusal(
+        code=RefusalCode.POOR_QUALITY,
+        picture=EnrolmentPicture.LIVE,
+        quality=(QualityReason.BLURRED,),
     )
 
 
 def measured(*, brightness: float = 0.5, behind: float = 0.0) -> FrameObservation:
     """Return what was seen of a good face as bright as this, and of one so much smaller behind."""
     features = FeatureMeasures(
-        eye_relief=0.25, eye_detail=0.15, mouth_relief=0.15, mouth_detail=0.1
+        eye_relief=0.25, eye_detail=0.15, nose_detail=0.08, mouth_relief=0.15, mouth_detail=0.1
     )
     measures = FaceMeasures(
         sharpness=60.0,
@@ -95,9 +98,9 @@ def measured(*, brightness: float = 0.5, behind: float = 0.0) -> FrameObservatio
 
 def test_the_reference_is_held_to_stricter_rules_than_live_frames() -> None:
     dim = measured(brightness=0.12)
-    assert picture_refusal(measured(), picture="reference") is None
-    assert picture_refusal(dim, picture="live") is None
-    refused = picture_refusal(dim, picture="reference")
+    assert picture_refusal(measured(), picture=EnrolmentPicture.REFERENCE) is None
+    assert picture_refusal(dim, picture=EnrolmentPicture.LIVE) is None
+    refused = picture_refusal(dim, picture=EnrolmentPicture.REFERENCE)
     assert refused is not None
     assert (refused.code, refused.quality) == (
         RefusalCode.POOR_QUALITY,
@@ -108,8 +111,10 @@ def test_the_reference_is_held_to_stricter_rules_than_live_frames() -> None:
     ]
 
 
-@pytest.mark.parametrize("picture", ["reference", "live"])
-def test_a_poster_behind_is_a_matter_of_quality_and_a_neighbour_is_not(picture: str) -> None:
+@pytest.mark.parametrize("picture", list(EnrolmentPicture))
+def test_a_poster_behind_is_a_matter_of_quality_and_a_neighbour_is_not(
+    picture: EnrolmentPicture,
+) -> None:
     poster, neighbour = measured(behind=0.4), measured(behind=0.8)
     assert picture_refusal(poster, picture=picture) == Refusal(
         code=RefusalCode.POOR_QUALITY,

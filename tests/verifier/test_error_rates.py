@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.arrays import FloatArray
-from verifier.error_rates import Flags, OperatingPoints, rank_trials
+from verifier.arrays import Flags, FloatArray
+from verifier.error_rates import OperatingPoints, rank_trials
 from verifier.errors import InvalidEvidenceError, TooFewTrialsError
 
 # Few distinct values, so that ties between the kinds are frequent.

@@ -11,7 +11,13 @@ from sklearn.isotonic import IsotonicRegression
 from verifier.arrays import FloatArray
 from verifier.error_rates import rank_trials
 from verifier.errors import TooFewTrialsError
-from verifier.likelihood_cost import cllr, min_cllr, pool_adjacent_violators
+from verifier.likelihood_cost import (
+    cllr,
+    mean_cost,
+    min_cllr,
+    pool_adjacent_violators,
+    trial_costs,
+)
 
 log10_lrs = st.lists(st.floats(-1e4, 1e4), min_size=1).map(np.array)
 scores = st.lists(st.integers(-9, 9), min_size=1, max_size=40).map(lambda x: np.array(x, float))
@@ -40,6 +46,25 @@ def test_cllr_ignores_which_proposition_is_h1(mated: FloatArray, non_mated: Floa
 def test_cllr_of_nothing_is_undefined() -> None:
     with pytest.raises(TooFewTrialsError, match="0 mated, 1 non-mated"):
         cllr(np.array([]), np.array([1.0]))
+
+
+@given(trials=st.lists(st.tuples(st.floats(-50, 50), st.booleans(), st.integers(0, 4))))
+def test_a_trial_that_weighs_two_is_a_trial_twice(
+    trials: list[tuple[float, bool, int]],
+) -> None:
+    trials = [*trials, (1.0, True, 1), (-1.0, False, 2)]
+    ratios, mated, weight = (np.array(column) for column in zip(*trials, strict=True))
+    repeated = np.repeat(ratios, weight), np.repeat(mated, weight)
+    wanted = cllr(repeated[0][repeated[1]], repeated[0][~repeated[1]])
+    assert mean_cost(trial_costs(ratios, mated), mated, weight.astype(float)) == pytest.approx(
+        wanted
+    )
+
+
+def test_trials_of_no_weight_cost_nothing_that_is_known() -> None:
+    mated = np.array([True, False])
+    with pytest.raises(TooFewTrialsError, match="0 mated, 2 non-mated"):
+        mean_cost(np.ones(2), mated, np.array([0.0, 2.0]))
 
 
 def test_min_cllr_of_a_known_system() -> None:

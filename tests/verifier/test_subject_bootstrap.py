@@ -5,10 +5,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from verifier.arrays import FloatArray
+from verifier.arrays import FloatArray, IndexArray
 from verifier.subject_bootstrap import (
-    IndexArray,
     draw_subjects,
+    drawn_weights,
+    interval_edges,
     student_quantile_975,
     subject_intervals,
     tail_share,
@@ -43,6 +44,24 @@ def test_tails_are_thinner_for_few_people() -> None:
     assert tail_share(5) == pytest.approx(NormalDist().cdf(-((5 / 4) ** 0.5) * 2.7764), rel=0.03)
     assert tail_share(10_000) == pytest.approx(0.025, rel=1e-3)
     assert tail_share(5) < tail_share(20) < tail_share(100) < 0.025
+
+
+def test_every_draw_has_trials_of_both_kinds() -> None:
+    """Of three people one alone is drawn in one draw of nine, and then again."""
+    first, second = np.array([7, 8, 9, 7], np.int32), np.array([7, 8, 9, 8], np.int32)
+    weights = list(drawn_weights(first, second, first == second, rounds=60, seed=0))
+    assert len(weights) == 60
+    assert all(weight[:3].sum() > 0 and weight[3] > 0 for weight in weights)
+
+
+def test_edges_leave_out_what_a_draw_could_not_measure() -> None:
+    """Of 0 to 100 in the limit of many people 2.5 and 97.5; each statistic has its own."""
+    draws = np.arange(101.0)
+    low, high = interval_edges(np.stack([draws, -draws], axis=1), 100_000)
+    assert low == pytest.approx([2.5, -97.5], abs=0.01)
+    assert high == pytest.approx([97.5, -2.5], abs=0.01)
+    some = interval_edges(np.append(draws, np.nan), 100_000)
+    assert some == pytest.approx((2.5, 97.5), abs=0.01)
 
 
 def _people(count: int, seed: int) -> tuple[FloatArray, IndexArray, IndexArray]:

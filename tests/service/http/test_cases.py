@@ -131,11 +131,25 @@ class TestTheGate:
     def test_platform_and_learner_are_not_told_of_whom_a_face_reminds(
         self, stage: ServiceStage
     ) -> None:
+        """Or whoever enrols faces one by one would learn whose are known."""
         (one, class_id), other = stage.prepare(), stage.register_learner()
         token = stage.token(stage.open_session(one, class_id))
+        before = [gate(stage, one, class_id, by=key) for key in (stage.platform, token)]
         open_duplicate(stage, one, other)
-        for key in (stage.platform, token):
-            _, rule = gate(stage, one, class_id, by=key)
-            assert (rule["outcome"], rule["code"]) == ("refer", None)
-            assert rule["text_zh"] == "须人工核实"
-            assert "values" not in rule
+        assert [gate(stage, one, class_id, by=key) for key in (stage.platform, token)] == before
+        _, rule = gate(stage, one, class_id, by=stage.officer)
+        assert rule["code"] == "DUPLICATE_FACE_UNDER_REVIEW"
+
+    def test_where_all_else_is_well_it_is_told_that_a_person_has_to_look(
+        self, stage: ServiceStage
+    ) -> None:
+        learner_id, class_id = stage.prepare()
+        session_id = stage.open_session(learner_id, class_id)["session_id"]
+        stage.attend(session_id, 12)
+        stage.close(session_id)
+        stage.publish()
+        open_duplicate(stage, learner_id, stage.register_learner())
+        outcome, rule = gate(stage, learner_id, class_id, by=stage.platform)
+        assert (outcome, rule["outcome"], rule["code"]) == ("refer", "refer", None)
+        assert rule["text_zh"] == "须人工核实"
+        assert "values" not in rule

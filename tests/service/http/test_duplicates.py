@@ -1,13 +1,15 @@
 """One face under two ids over HTTP: enrolled as anybody is, and then a person looks at it."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-from tests.pipelines.lesson_stage import OTHER_FACE, dense_policy
+from tests.pipelines.lesson_stage import CALIBRATION, OTHER_FACE, dense_policy
 from tests.service.http.conftest import OpenStage
 from tests.service.http.service_stage import ServiceStage, open_stage, reopen_stage
 
@@ -47,6 +49,11 @@ def test_whom_a_face_belongs_to_is_told_to_officers_only(
         seen.append(stage.enrol(twin, by=stage.other_platform))
         assert pairs(stage) == {frozenset({first, twin})}
         assert told(seen[0]) == told(seen[1]) == told(seen[2])
+        (case,) = stage.get("/v1/cases", by=stage.officer)["cases"]
+        assert case["details"].keys() == {
+            *("calibration", "calibration_id", "comparison_score", "from_score"),
+            *("gallery_size", "false_hits_expected", "false_hits_bound"),
+        }
 
 
 def test_after_a_start_everybody_is_found_again(tmp_path: Path) -> None:
@@ -83,3 +90,31 @@ def test_only_ciphertext_of_a_face_is_on_the_disk(tmp_path: Path) -> None:
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert any(stored.sealed_template in data for data in files)
     assert not any(vector in data for data in files)
+
+
+def test_a_search_that_can_find_nobody_is_told_at_the_start_and_to_who_approves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or nobody would wonder why there never is a case."""
+    caplog.set_level("WARNING")
+    blind = "the duplicate search can find nobody"
+    with open_stage(tmp_path) as stage:
+        assert blind not in caplog.text
+        (built_in,) = stage.get("/v1/calibrations", by=stage.officer)["calibrations"]
+        assert built_in["finds_duplicates"] is True
+        # Of one picture twice the line says 0.5; 1 is wanted even of two people alone.
+        gentle = replace(CALIBRATION, name="gentle", slope=2.0, intercept=-1.5)
+        proposed = stage.call(
+            "POST", "/v1/calibrations", json.loads(gentle.document()), by=stage.officer
+        )
+        assert proposed.json()["finds_duplicates"] is False
+        assert blind not in caplog.text
+        path = f"/v1/calibrations/{gentle.calibration_id}/approval"
+        assert stage.post(path, by=stage.second_officer)["finds_duplicates"] is False
+        assert blind in caplog.text
+        caplog.clear()
+    with reopen_stage(stage, away_s=60):
+        assert blind in caplog.text
+    with reopen_stage(stage, away_s=120, contract_id="colours@2") as back:
+        shown = back.get("/v1/calibrations", by=back.officer)["calibrations"]
+        assert [each["finds_duplicates"] for each in shown] == [True, None, None]

@@ -25,7 +25,7 @@ from tests.pipelines.lesson_stage import (
 from tests.service.http.footprint import footprint
 from tests.service.http.refusals import refused, told
 from tests.service.http.service_stage import CONSENT, ServiceStage, faces, picture
-from verifier.enrolment import Refusal, RefusalCode
+from verifier.enrolment import EnrolmentPicture, Refusal, RefusalCode
 from verifier.identity import Identity, check_character
 from verifier.transparency.base64_text import to_base64
 
@@ -276,7 +276,7 @@ class TestEnrolling:
 
     @pytest.mark.parametrize("code", RefusalCode)
     def test_every_refusal_has_its_words(self, code: RefusalCode) -> None:
-        chinese, english = Refusal(code=code, picture="live").text
+        chinese, english = Refusal(code=code, picture=EnrolmentPicture.LIVE).text
         assert re.search("[\u4e00-\u9fff]", chinese)
         assert english.isascii()
 

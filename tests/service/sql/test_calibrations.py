@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, update
@@ -12,6 +13,7 @@ from service.sql.database import Database
 from tests.fakes import CALIBRATION, CALIBRATION_DATA, CONTRACT
 from verifier.calibration import Calibration, Metric
 from verifier.errors import (
+    ContractMismatchError,
     InputError,
     InvalidRecordError,
     LedgerError,
@@ -200,6 +202,19 @@ class TestSessions:
         with pytest.raises(LedgerError, match="was changed"):
             book.of_session(CALIBRATION.calibration_id)
 
+    def test_a_document_is_read_once(
+        self, database: Database, book: SqlCalibrations, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every opening asks which one is in force; what its id names never changes."""
+        activate(database, book, OURS)
+        found = book.current()
+
+        def read_again(_document: object) -> Calibration:
+            raise AssertionError("it was read again")
+
+        monkeypatch.setattr("service.sql.calibrations.parse_calibration", read_again)
+        assert book.current() is book.of_session(OURS.calibration_id) is found == OURS
+
 
 class TestWithoutABuiltInOne:
     def test_nothing_begins_until_two_persons_put_one_in_force(self, database: Database) -> None:
@@ -216,6 +231,14 @@ class TestWithoutABuiltInOne:
         book = SqlCalibrations(database, contract_id=CONTRACT, metric=Metric.L2, built_in=None)
         with pytest.raises(LedgerError, match="none is built in"):
             book.of_session(None)
+
+
+@pytest.mark.parametrize("change", [{"contract_id": "other@1"}, {"metric": Metric.COSINE}])
+def test_a_built_in_one_for_something_else_is_refused(
+    database: Database, change: dict[str, Any]
+) -> None:
+    with pytest.raises(ContractMismatchError):
+        book_of(database, replace(CALIBRATION, **change))
 
 
 def test_a_later_approval_for_another_contract_changes_nothing(

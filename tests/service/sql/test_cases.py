@@ -1,12 +1,14 @@
 """Cases on record: one for a pair, closed by two persons, seen by the gate from either side."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from service.sql import tables
 from service.sql.cases import (
@@ -108,6 +110,62 @@ class TestOpening:
             thread.join()
         assert len(found) == 4
         assert len(set(found)) == 1
+
+    def test_of_a_pair_whose_case_is_closed_meanwhile_there_is_no_second(
+        self, database: Database
+    ) -> None:
+        with database.writing() as tx:
+            register(tx)
+        found: list[str] = []
+
+        def open_it() -> None:
+            with database.writing() as tx:
+                found.append(duplicate(tx))
+
+        thread = Thread(target=open_it)
+        with database.writing() as tx:
+            case_id = duplicate(tx)
+            thread.start()
+            thread.join(0.2)  # it waits for this unit
+            resolve(tx, case_id, DIFFERENT)
+        thread.join()
+        assert found == [case_id]
+
+    def test_a_case_about_one_learner_that_is_closed_meanwhile_comes_again(
+        self, database: Database
+    ) -> None:
+        """What is noticed now was not known when the earlier one was explained."""
+        with database.writing() as tx:
+            register(tx)
+        found: list[str] = []
+
+        def open_it() -> None:
+            with database.writing() as tx:
+                found.append(crowded(tx))
+
+        thread = Thread(target=open_it)
+        with database.writing() as tx:
+            first = crowded(tx)
+            thread.start()
+            thread.join(0.2)
+            resolve(tx, first, EXPLAINED)
+        thread.join()
+        with database.reading() as tx:
+            ids = {case.case_id for case in cases(tx, limit=10)}
+        assert ids == {first, *found}
+        assert len(ids) == 2
+
+    @pytest.mark.parametrize("other", ["b", None])
+    def test_the_table_itself_takes_no_second_case_of_a_pair(
+        self, tx: Connection, other: str | None
+    ) -> None:
+        """And any number about one learner, once those before are closed."""
+        case_id = duplicate(tx, "a", "b") if other else crowded(tx)
+        resolve(tx, case_id, EXPLAINED)
+        copied = tx.execute(select(tables.review_case)).mappings().one()
+        again = insert(tables.review_case).values({**copied, "case_id": "again"})
+        with pytest.raises(IntegrityError) if other else nullcontext():
+            tx.execute(again)
 
     def test_the_score_is_not_readable_in_the_database(self, tx: Connection) -> None:
         duplicate(tx)

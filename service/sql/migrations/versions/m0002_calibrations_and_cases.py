@@ -76,12 +76,10 @@ def _make_review_case(operations: Operations) -> None:
     for name in ("learner_id", "other_learner_id"):
         operations.create_index(f"ix_review_case_{name}", "review_case", [name], unique=False)
     operations.create_index(
-        "ix_review_case_open_of_two",
+        "ix_review_case_of_two",
         "review_case",
         ["kind", "learner_id", "other_learner_id"],
         unique=True,
-        sqlite_where=sa.text("closed_at IS NULL"),
-        postgresql_where=sa.text("closed_at IS NULL"),
     )
     operations.create_index(
         "ix_review_case_open_of_one",
