@@ -2,13 +2,12 @@
 
 Every photograph of ``--folder PERSON/PHOTOGRAPH`` is spoilt in each of `DEGRADATIONS` and
 observed. Per degradation are counted: no face; faces fit in a lesson and for enrolment; reasons;
-and, where somebody has several photographs, how fit faces compare with that person's clear
-photographs. All light, noise and covers here are drawn: the figures show what is noticed, not
-how often it happens.
+and how fit faces compare with clear photographs of that person and of others. All light, noise
+and covers here are drawn: the figures show what is noticed, not how often it happens.
 """
 
 import argparse
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,11 @@ from benchmarks.degradations import (
     Degrade,
     blurred,
     covered,
+    fingers,
     jpeg,
     light,
     noise,
+    palm,
     ramp,
     resized,
     side_light,
@@ -44,7 +45,11 @@ from verifier.quality import ENROLMENT_RULES, assess_observed
 MAX_SIDE_PX: Final = 900
 """Larger photographs are shrunk first: no webcam has their detail, and noise would vanish in it."""
 
-OUTCOMES: Final = tuple(ComparisonOutcome)
+OUTCOMES: Final = (
+    ComparisonOutcome.MATCH,
+    ComparisonOutcome.INCONCLUSIVE,
+    ComparisonOutcome.NO_MATCH,
+)
 
 
 _EYES: Final = (70, 300, 105, 334, 118, 347, 33, 263)
@@ -76,6 +81,12 @@ DEGRADATIONS: Final[Mapping[str, Degrade]] = {
     "dark glasses": covered(_EYES, (25, 25, 25)),
     "blue mask": covered(_MOUTH, (120, 165, 205)),
     "white mask": covered(_MOUTH, (250, 250, 250)),
+    "fingers, nose + cheek": fingers(),
+    "fingers, other cheek": fingers(-1),
+    "palm, nose": palm((0.5, 0.52), (0.22, 0.15)),
+    "palm, nose + cheek": palm((0.72, 0.58), (0.28, 0.2)),
+    "palm, mouth corner": palm((0.75, 0.75), (0.3, 0.25)),
+    "palm, half the face": palm((0.85, 0.5), (0.38, 0.6)),
 }
 
 
@@ -90,33 +101,43 @@ def run(folder: Path, cache_dir: Path) -> dict[str, Any]:
     """Count reasons and outcomes of every degradation over the photographs of ``folder``."""
     observer = open_observer(install(find_pack("default"), cache_dir))
     photographs = list(_photographs(folder, observer))
-    references = defaultdict(list)
-    for at, each in enumerate(photographs):
-        if not each.face.quality:
-            references[each.person].append((at, each.face))
+    references = [
+        (each.person, (at, each.face))
+        for at, each in enumerate(photographs)
+        if not each.face.quality
+    ]
     report: dict[str, Any] = {"photographs": len(photographs), "contract": observer.contract_id}
     for name, degrade in DEGRADATIONS.items():
         counts: Counter[str] = Counter()
         for at, photograph in enumerate(photographs):
             face = _count_reasons(counts, observer, degrade(photograph.pixels, photograph.face))
             if face is not None and not face.quality:
-                others = (face for i, face in references[photograph.person] if i != at)
-                counts.update(_outcome(reference, face, observer) for reference in others)
+                for person, (i, reference) in references:
+                    if i != at:
+                        outcome = _outcome(reference, face, observer)
+                        counts[outcome if person == photograph.person else f"other {outcome}"] += 1
         report[name] = dict(counts)
     return report
 
 
 def table(report: Mapping[str, Any]) -> str:
     """Return the counts as text."""
-    head = f"{report['photographs']} photographs; mated: {' / '.join(OUTCOMES)}, both faces fit"
-    lines = [head, f"{'':>20}  no face  fit  enrol  {'mated':>14}  reasons"]
+    head = (
+        f"{report['photographs']} photographs; mated: {' / '.join(OUTCOMES)}, both faces fit; "
+        "strangers: called match, of so many"
+    )
+    lines = [head, f"{'':>21}  no face  fit  enrol  {'mated':>14}  {'strangers':>9}  reasons"]
     for name in DEGRADATIONS:
         row = report[name]
         mated = " / ".join(str(row.get(outcome, 0)) for outcome in OUTCOMES)
-        counted = {"no face", "fit", "enrol", *OUTCOMES}
+        strangers = [row.get(f"other {outcome}", 0) for outcome in OUTCOMES]
+        counted = {"no face", "fit", "enrol", *OUTCOMES, *(f"other {o}" for o in OUTCOMES)}
         reasons = ", ".join(f"{reason} {row[reason]}" for reason in row if reason not in counted)
         numbers = (row.get(key, 0) for key in ("no face", "fit", "enrol"))
-        lines.append(f"{name:>20}  {'{:7}  {:3}  {:5}'.format(*numbers)}  {mated:>14}  {reasons}")
+        lines.append(
+            f"{name:>21}  {'{:7}  {:3}  {:5}'.format(*numbers)}  {mated:>14}"
+            f"  {f'{strangers[0]}/{sum(strangers)}':>9}  {reasons}"
+        )
     return "\n".join(lines)
 
 

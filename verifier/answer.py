@@ -109,7 +109,7 @@ def judge_capture(
         One for each frame sent, None where the frame could not be read.
     compared
         Every frame that shows exactly one face fit for comparison; none of them where nothing
-        may be compared.
+        may be compared. Faces with reasons against them are not used.
     """
     seen = {i: frame for i, frame in enumerate(observations) if frame is not None}
     if not seen:
@@ -124,9 +124,11 @@ def judge_capture(
     fit = [i for i in alone if not seen[i].faces[0].quality]
     if not fit:
         return _poor(alone[0], seen[alone[0]].faces[0].quality)
-    if not compared:
+    # A second lock: whoever compared an unfit face after all has measured nothing.
+    used = [each for each in compared if not each.face.quality]
+    if not used:
         return _withheld(fit[0], seen[fit[0]].faces[0])
-    return _compared(min(compared, key=_log10_lr))
+    return _compared(min(used, key=_log10_lr))
 
 
 _ANSWERS: Final = {

@@ -34,7 +34,7 @@ class FaceMeasures:
     light
         Clipped shadows and highlights, and how evenly both sides are lit.
     features
-        Light and shade of eyes and mouth.
+        Light and shade of eyes, nose and mouth.
     """
 
     sharpness: float

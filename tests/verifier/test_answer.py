@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import ALONE, BLURRED, CALIBRATION, NOBODY, TWO, face
+from tests.fakes import ALONE, BLURRED, CALIBRATION, NOBODY, TWO, face, frame
 from verifier.answer import (
     ANSWER_TEXT,
     AnswerReason,
@@ -107,6 +107,21 @@ def test_what_was_not_measured_never_counts_for_the_learner() -> None:
     answer = judge_capture([ALONE, ALONE], [match, unknown])
     assert (answer.judgement, answer.frame_index) == (Judgement.RETRY, 1)
     assert answer.check.comparison_log10_lr is None
+
+
+def test_a_comparison_of_an_unfit_face_is_not_used() -> None:
+    """Neither for the learner nor against: not even by a caller that compared what it must not."""
+    unfit = face(quality=(QualityReason.FACE_COVERED,))
+    wrong = ComparedFace(frame_index=0, face=unfit, comparison=comparison(-2.0))
+    right = ComparedFace(frame_index=1, face=face(), comparison=comparison(1.9))
+    shown = [frame(unfit), ALONE]
+    answer = judge_capture(shown, [wrong, right])
+    assert (answer.reason, answer.frame_index) == (AnswerReason.CONFIRMED, 1)
+    for log10_lr in (-2.0, 1.9):
+        alone = ComparedFace(frame_index=0, face=unfit, comparison=comparison(log10_lr))
+        withheld = judge_capture(shown, [alone])
+        assert withheld.reason is AnswerReason.UNDER_REVIEW
+        assert withheld.check.comparison_log10_lr is None
 
 
 def test_the_attack_detectors_finding_is_kept_and_its_absence_too() -> None:
