@@ -36,6 +36,7 @@ def main() -> None:
     else:
         print(f"accuracy: not measured, {options.faces} is not a folder\n")
     _run("decisions", options.out)
+    _run("interval_coverage", options.out)
     _run("verify_call", options.out)
     _run("install_cost", options.out)
 

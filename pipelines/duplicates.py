@@ -71,11 +71,7 @@ class DuplicateSearch:
             If the calibration was made for something else than the gallery.
         """
         calibration.require_fits(self.gallery.contract_id, self.gallery.metric)
-        return operating_point(
-            calibration,
-            gallery_size=len(self.gallery),
-            false_hits=self.rules.false_cases_per_enrolment,
-        )
+        return search_point(calibration, self.rules, gallery_size=len(self.gallery))
 
     def is_blind(self, calibration: Calibration) -> bool:
         """Say whether nobody can be found: not even one picture twice would open a case."""
@@ -99,6 +95,24 @@ class DuplicateSearch:
         except LedgerError:  # damaged: all the more to look at
             return True
         return True
+
+
+def search_point(
+    calibration: Calibration, rules: DuplicateRules, *, gallery_size: int
+) -> OperatingPoint:
+    """Return from where on a hit opens a case, among so many faces."""
+    return operating_point(
+        calibration, gallery_size=gallery_size, false_hits=rules.false_cases_per_enrolment
+    )
+
+
+def blind_text(calibration: Calibration, gallery_size: int) -> str:
+    """Say to the operator that nobody can be found under a calibration."""
+    return (
+        f"the duplicate search can find nobody: among {gallery_size} faces not even one picture"
+        f" twice would open a case under calibration {calibration.calibration_id[:12]}"
+        " (docs/duplicates.md)"
+    )
 
 
 def _case(

@@ -1,11 +1,12 @@
 """Pictures of people as vectors: what was made of each, or why nothing could be.
 
-Start with `embed_pictures`; `clear_face` says whom a photograph is of.
+Start with `embed_listed`, or with `embed_pictures` where everybody is told by name; `clear_face`
+says whom a photograph is of.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.image_decoder import STILL_LIMITS, decode_image
 from models.pip_download import Silent
-from pipelines.picture_lists import FacePicture
+from pipelines.picture_lists import FacePicture, PictureList
 from verifier.arrays import Flags, Float32Array
 from verifier.errors import InputError, UnreadableImageError
 from verifier.observation import FaceObservation
@@ -92,9 +93,12 @@ def embed_pictures(
     pictures: Sequence[FacePicture],
     observer: FaceObserver,
     *,
+    copies_allowed: bool = False,
     progress: ProgressSink | None = None,
 ) -> EmbeddedPictures:
     """Make a vector of every picture, one picture in memory at a time.
+
+    ``copies_allowed``: the same pixels may be given as two subjects, since nobody named them.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def embed_pictures(
         sink.update("pictures", at, len(pictures))
         seen.append(_look(picture, observer))
         digest = seen[-1].pixels_sha256
-        if digest is not None:
+        if digest is not None and not copies_allowed:
             _refuse_two_subjects(shown_in.setdefault(digest, picture), picture)
     sink.update("pictures", len(pictures), len(pictures))
     return EmbeddedPictures(
@@ -120,6 +124,49 @@ def embed_pictures(
         pixels_sha256=tuple(each.pixels_sha256 for each in seen),
         contract_id=observer.contract_id,
     )
+
+
+def embed_listed(
+    listed: PictureList, observer: FaceObserver, *, progress: ProgressSink | None = None
+) -> tuple[PictureList, EmbeddedPictures]:
+    """Make a vector of every listed picture; return the list as well.
+
+    Where subjects were inferred, two pictures of the same pixels are one subject in it.
+
+    Raises
+    ------
+    InputError
+        As `embed_pictures` does; or naming a row that is not mated although copies of a picture
+        make it one person's.
+    """
+    inferred = listed.subjects_inferred
+    embedded = embed_pictures(listed.pictures, observer, copies_allowed=inferred, progress=progress)
+    if not inferred:
+        return listed, embedded
+    joined = _joined_copies(embedded)
+    pairs = [] if listed.pairs is None else listed.pairs.tolist()
+    for (first, second), where in zip(pairs, listed.pair_rows, strict=True):
+        mated = listed.pictures[first].subject == listed.pictures[second].subject
+        if not mated and joined[first].subject == joined[second].subject:
+            raise InputError(
+                f"{where}: not mated, but mated pairs and copies of a picture make them one person"
+            )
+    return replace(listed, pictures=joined), replace(embedded, pictures=joined)
+
+
+def _joined_copies(embedded: EmbeddedPictures) -> tuple[FacePicture, ...]:
+    """Return the pictures, subjects that share pixels being one: the first of them."""
+    leader = {picture.subject: picture.subject for picture in embedded.pictures}
+
+    def led(subject: str) -> str:
+        while leader[subject] != subject:
+            leader[subject] = leader[leader[subject]]
+            subject = leader[subject]
+        return subject
+
+    for at, first in enumerate(embedded.first_of_its_pixels().tolist()):
+        leader[led(embedded.pictures[at].subject)] = led(embedded.pictures[first].subject)
+    return tuple(replace(picture, subject=led(picture.subject)) for picture in embedded.pictures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,13 @@ from pipelines.comparison_budget import ComparisonBudget, Reservation
 from pipelines.duplicates import DuplicateSearch, same_time
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.keystore import RecordClass
-from pipelines.lesson_store import FoundCase, LessonStore, LessonUnit, StoredEnrolment
+from pipelines.lesson_store import (
+    ComparisonPurpose,
+    FoundCase,
+    LessonStore,
+    LessonUnit,
+    StoredEnrolment,
+)
 from pipelines.recording import recording
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
 from verifier.calibration import Calibration
@@ -23,7 +29,12 @@ from verifier.enrolment import (
     picture_refusal,
     replacement_refusal,
 )
-from verifier.errors import ContractMismatchError, UncertainOutcomeError, UnknownSubjectError
+from verifier.errors import (
+    ContractMismatchError,
+    UncertainOutcomeError,
+    UnknownSubjectError,
+    VerifierError,
+)
 from verifier.protocols import Clock
 
 
@@ -145,15 +156,15 @@ class Enroller:
         """Search, store and add while nobody else does: two at once would miss each other."""
         learner_id, template = confirmed.learner_id, confirmed.enrolled.template
         gallery = self.duplicates.gallery
-        with gallery.alone(), self.comparisons.reserve(learner_id) as reserved:
+        reserving = self.comparisons.reserve(learner_id, ComparisonPurpose.ENROLMENT)
+        with gallery.alone(), reserving as reserved:
             cases = self.duplicates.cases(
                 learner_id, template, confirmed.calibration, at=confirmed.enrolled.enrolled_at
             )
             try:
                 done = self._store(confirmed, reserved, cases, also)
             except UncertainOutcomeError:
-                # It may be on record; if it is not, a search finds that out (`DuplicateSearch`).
-                gallery.add(learner_id, template)
+                gallery.add(learner_id, self._on_record(learner_id, unless=template))
                 raise
             if isinstance(done, StoredEnrolment):
                 gallery.add(learner_id, template)
@@ -192,25 +203,35 @@ class Enroller:
             before = unit.enrolment(confirmed.learner_id)
         except UnknownSubjectError:
             return None
-        comparison = self._compare_with(before, confirmed, reserved)
-        if comparison is not None:  # whether or not it is refused, that tells how alike they are
-            reserved.settle(unit, compared=True)
-        return replacement_refusal(confirmed.enrolled.anchor, before.anchor, comparison)
-
-    def _compare_with(
-        self, before: StoredEnrolment, confirmed: _Confirmed, reserved: Reservation
-    ) -> ComparisonResult | None:
-        """Compare with the face that is enrolled; None where it cannot be compared any more."""
+        anchors = confirmed.enrolled.anchor, before.anchor
         new = confirmed.enrolled.template
         try:
-            enrolled = self.templates.open(
-                before.learner_id, before.sealed_template, contract_id=new.contract_id
-            )
+            enrolled = self._opened(before)
         except (ContractMismatchError, UnknownSubjectError):  # another model, or forgotten
-            return None
+            return replacement_refusal(*anchors, None)
         if not reserved.granted:
-            return ComparisonResult.not_measured(confirmed.calibration)
-        return compare(enrolled.template, new, confirmed.calibration)
+            return replacement_refusal(*anchors, None, too_often=True)
+        # Whether or not it is refused, that tells how alike they are.
+        reserved.settle(unit, compared=True)
+        comparison = compare(enrolled.template, new, confirmed.calibration)
+        return replacement_refusal(*anchors, comparison)
+
+    def _on_record(self, learner_id: str, *, unless: Template) -> Template:
+        """Return the face that is on record; where nobody can say, ``unless``.
+
+        If that is not on record, a search finds it out (`DuplicateSearch`).
+        """
+        try:
+            with self.store.reading() as unit:
+                return self._opened(unit.enrolment(learner_id)).template
+        except VerifierError:
+            return unless
+
+    def _opened(self, stored: StoredEnrolment) -> EnrolledTemplate:
+        contract_id = self.checker.observer.contract_id
+        return self.templates.open(
+            stored.learner_id, stored.sealed_template, contract_id=contract_id
+        )
 
     def _entry(self, confirmed: _Confirmed) -> PreparedEntry:
         """Prepare the leaf that the enrolment took place; what it rested on stays sealed."""

@@ -1,7 +1,7 @@
 """From pictures of people to comparison scores of mated and non-mated pairs.
 
 1. `pipelines.picture_lists` says which pictures show whom and which are compared.
-2. `embed_pictures` turns each picture into a vector and keeps nothing else of it
+2. `embed_listed` turns each picture into a vector and keeps nothing else of it
    (`pipelines.embedded_pictures`).
 3. `score_pairs` compares, in blocks, and returns `ScoredPairs`, which evaluation and calibration
    build on.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.pip_download import Silent
-from pipelines.embedded_pictures import EmbeddedPictures, clear_face, embed_pictures
+from pipelines.embedded_pictures import EmbeddedPictures, clear_face, embed_listed, embed_pictures
 from pipelines.picture_lists import FacePicture, PictureList
 from verifier.arrays import Flags, Float32Array, FloatArray, IndexArray
 from verifier.calibration import Metric
@@ -29,6 +29,7 @@ __all__ = [
     "ScoredPairs",
     "clear_face",
     "comparison_scores",
+    "embed_listed",
     "embed_pictures",
     "score_pairs",
 ]

@@ -34,11 +34,17 @@ from pipelines.lesson_input import (
     require_nonce,
 )
 from pipelines.lesson_records import JudgedAnswer, LessonRecords, counted, opened_entry
-from pipelines.lesson_store import LessonStore, LessonUnit, StoredEnrolment
+from pipelines.lesson_store import (
+    ComparisonPurpose,
+    LessonStore,
+    LessonUnit,
+    StoredEnrolment,
+)
 from pipelines.recording import Recording, recording
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
 from verifier import session as acts
 from verifier.assurance import Assurance
+from verifier.calibration import AnyCalibration
 from verifier.errors import ProtocolError, UnknownSubjectError, VerifierError
 from verifier.policy import Policy
 from verifier.protocols import Clock
@@ -201,7 +207,8 @@ class LessonEngine:
         ------
         InputError, UnknownSubjectError, ProtocolError
             If step 1 or 2 fails, somebody else answered meanwhile, or the learner's face was
-            forgotten; nothing is kept.
+            forgotten; ``session_outdated`` if the session was opened with another model. Nothing
+            is kept.
         LedgerError
             If step 4 or 5 fails; unless it says otherwise the prompt is still open.
         """
@@ -218,7 +225,9 @@ class LessonEngine:
             lesson = self._current(session_id)
             answer.begin(lesson)
             calibration = self.calibrations.of_session(lesson.calibration_id)
-            with self.comparisons.reserve(lesson.state.learner_id) as reserved:
+            self._require_same_model(calibration)
+            learner_id = lesson.state.learner_id
+            with self.comparisons.reserve(learner_id, ComparisonPurpose.ANSWER) as reserved:
                 enrolled = self._opened(reserved.required_enrolment)
                 reference = enrolled.template if reserved.granted else None
                 checked = self.checker.check(frames, reference, calibration)
@@ -393,6 +402,16 @@ class LessonEngine:
         """Open a template anew for each answer: none stays in memory, none outlives its key."""
         contract = self.checker.observer.contract_id
         return self.templates.open(stored.learner_id, stored.sealed_template, contract_id=contract)
+
+    def _require_same_model(self, calibration: AnyCalibration) -> None:
+        """Raise if a session's calibration is for another model: no answer can be judged by it.
+
+        Enrolling again would not help, so it must not be asked for.
+        """
+        if calibration.contract_id != self.checker.observer.contract_id:
+            raise ProtocolError(
+                "session_outdated", "the session was opened with another model; open a new one"
+            )
 
     def _current(self, session_id: str) -> Lesson:
         """Return a lesson in progress, abandoning it first if its time has run out."""

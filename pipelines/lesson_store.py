@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Protocol
 
 from pipelines.evidence_store import PreparedEntry
@@ -40,6 +41,13 @@ class FoundCase:
     other_learner_id: str | None = None
 
 
+class ComparisonPurpose(StrEnum):
+    """What a face was compared for; counted apart, so that neither uses the other's up."""
+
+    ANSWER = "answer"  # to a prompt
+    ENROLMENT = "enrolment"  # over the learner's earlier one
+
+
 class LessonReader(Protocol):
     """What may be read; all of it as of one moment."""
 
@@ -52,8 +60,8 @@ class LessonReader(Protocol):
     def enrolment(self, learner_id: str) -> StoredEnrolment:
         """Return a learner's enrolment; ``UnknownSubjectError`` if there is none."""
 
-    def comparison_count(self, learner_id: str, day: date) -> int:
-        """Return how often somebody was compared with the learner's template that day."""
+    def comparison_count(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> int:
+        """Return how often a face was compared with the learner's template that day, and for it."""
 
 
 class LessonUnit(LessonReader, Protocol):
@@ -93,7 +101,7 @@ class LessonUnit(LessonReader, Protocol):
     def remove_enrolment(self, learner_id: str) -> bool:
         """Remove a learner's enrolment, sealed template and all; say whether there was one."""
 
-    def count_comparison(self, learner_id: str, day: date) -> None:
+    def count_comparison(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> None:
         """Count one more comparison with the learner's template that day."""
 
     def open_case(self, case: FoundCase) -> None:

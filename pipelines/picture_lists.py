@@ -53,6 +53,8 @@ class PictureList:
         Whether subjects follow from mated pairs alone: pictures joined by them are one subject,
         and a picture in no mated pair is a subject of its own, although two such pictures may
         in truth show one person.
+    pair_rows
+        Where the CSV has each of ``pairs``, for errors; empty where there are none.
     duplicate_pairs
         Rows that repeated a pair; counted once.
     ignored_files
@@ -63,6 +65,7 @@ class PictureList:
     pictures: tuple[FacePicture, ...]
     pairs: IndexArray | None
     subjects_inferred: bool = False
+    pair_rows: tuple[str, ...] = ()
     duplicate_pairs: int = 0
     ignored_files: int = 0
 
@@ -128,6 +131,7 @@ def read_pairs(table: Path) -> PictureList:
         ),
         pairs=np.array(list(book.mated), np.int32),
         subjects_inferred=not with_subjects,
+        pair_rows=tuple(book.where.values()),
         duplicate_pairs=len(rows) - len(book.mated),
     )
 
@@ -200,6 +204,7 @@ class _PairBook:
     folder: Path
     paths: list[Path] = field(default_factory=list)
     mated: dict[tuple[int, int], bool] = field(default_factory=dict)
+    where: dict[tuple[int, int], str] = field(default_factory=dict)
     _number: dict[Path, int] = field(default_factory=dict)  # by real path: a/../b.jpg is b.jpg
     _as_written: dict[str, int] = field(default_factory=dict)
 
@@ -211,6 +216,7 @@ class _PairBook:
         pair = min(first, second), max(first, second)
         if self.mated.setdefault(pair, row.mated) != row.mated:
             raise InputError(f"{row.where}: an earlier line says the opposite of this pair")
+        self.where.setdefault(pair, row.where)
 
     def pair(self, row: _Row) -> tuple[int, int]:
         """Return the numbers of a row's pictures."""

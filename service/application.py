@@ -12,7 +12,7 @@ from typing import Final
 
 from pipelines.archive import Archive
 from pipelines.clock import SystemClock, require_not_behind
-from pipelines.duplicates import DuplicateSearch
+from pipelines.duplicates import DuplicateSearch, blind_text
 from pipelines.enrolment import Enroller
 from pipelines.erasure import FaceEraser
 from pipelines.gallery import Gallery, rebuild
@@ -259,12 +259,7 @@ def _gallery(
 def warn_if_blind(duplicates: DuplicateSearch, calibration: Calibration) -> None:
     """Log it if the duplicate search can find nobody under a calibration that is in force."""
     if duplicates.is_blind(calibration):
-        logger.warning(
-            "the duplicate search can find nobody: among %d faces not even one picture twice would"
-            " open a case under calibration %s (docs/duplicates.md)",
-            len(duplicates.gallery),
-            calibration.calibration_id[:12],
-        )
+        logger.warning("%s", blind_text(calibration, len(duplicates.gallery)))
 
 
 def _identity_authority(settings: Settings, clock: Clock) -> IdentityAuthority:

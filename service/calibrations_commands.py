@@ -13,16 +13,19 @@ import typer
 from sqlalchemy import Connection
 
 from models.packs import find_pack
+from pipelines.duplicates import blind_text, search_point
 from service.chosen_calibration import metric_of
-from service.console_output import ExitCode, out, print_json, reports_errors
+from service.console_output import ExitCode, err, out, print_json, reports_errors
 from service.credentials import ApiKey
 from service.keys_commands import stored_database
 from service.settings import read_settings
 from service.sql import api_keys
-from service.sql.calibrations import LARGEST_DOCUMENT, KnownCalibration, SqlCalibrations
+from service.sql.calibrations import KnownCalibration, SqlCalibrations
 from service.sql.database import Database
-from verifier.calibration import default_calibration
+from service.sql.lesson_store import count_enrolments
+from verifier.calibration import MOST_BYTES, Calibration, default_calibration
 from verifier.errors import InputError
+from verifier.policy import default_policy
 
 calibrations_app = typer.Typer(
     help="Calibrations on record; two officers put one in force.", no_args_is_help=True
@@ -53,7 +56,7 @@ def propose(
 ) -> ExitCode:
     """Propose a calibration; nobody is judged by it until another officer approves it."""
     with file.open("rb") as opened:
-        document = opened.read(LARGEST_DOCUMENT + 1)
+        document = opened.read(MOST_BYTES + 1)
 
     def act(book: SqlCalibrations, tx: Connection) -> KnownCalibration:
         person = _officer(tx, key)
@@ -73,7 +76,9 @@ def approve(
 
     def act(book: SqlCalibrations, tx: Connection) -> KnownCalibration:
         person = _officer(tx, key)
-        return book.approve(tx, calibration_id=calibration_id, approved_by=person, at=_now())
+        done = book.approve(tx, calibration_id=calibration_id, approved_by=person, at=_now())
+        _warn_if_blind(tx, done.calibration)
+        return done
 
     return _act(data, act)
 
@@ -119,6 +124,14 @@ def _book(data: Path | None, stack: ExitStack) -> tuple[SqlCalibrations, Databas
         built_in=default_calibration(pack.contract_id),
     )
     return book, database
+
+
+def _warn_if_blind(tx: Connection, calibration: Calibration) -> None:
+    """Say on standard error that the duplicate search can find nobody, as the service logs it."""
+    faces = count_enrolments(tx, calibration.contract_id)
+    point = search_point(calibration, default_policy().duplicates, gallery_size=faces)
+    if not point.is_reachable:
+        err.print("warning:", blind_text(calibration, faces), markup=False)
 
 
 def _officer(tx: Connection, shown: str) -> str:

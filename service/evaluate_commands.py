@@ -15,7 +15,7 @@ from pipelines.comparison_budget import china_day
 from pipelines.evaluation import DEFAULT_ROUNDS, evaluate
 from pipelines.evaluation_report import evaluation_page
 from pipelines.evaluation_result import Evaluation
-from pipelines.face_pairs import embed_pictures, score_pairs
+from pipelines.face_pairs import embed_listed, score_pairs
 from pipelines.picture_lists import PictureList, read_folder, read_pairs
 from pipelines.rate_texts import interval_text, percent, rate_text
 from service.chosen_calibration import chosen_calibration
@@ -71,7 +71,7 @@ def evaluate_command(
     chosen = chosen_calibration(calibration, find_pack(settings.pack))
     observer = chosen_observer(settings)
     with _progress() as progress:
-        embedded = embed_pictures(listed.pictures, observer, progress=progress)
+        listed, embedded = embed_listed(listed, observer, progress=progress)
         scored = score_pairs(embedded, listed, metric=chosen.metric, seed=seed, progress=progress)
         evaluation = evaluate(
             listed,

@@ -10,7 +10,7 @@ from threading import RLock
 
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import Lesson
-from pipelines.lesson_store import FoundCase, StoredEnrolment
+from pipelines.lesson_store import ComparisonPurpose, FoundCase, StoredEnrolment
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
 
 
@@ -21,7 +21,7 @@ class _Contents:
     lessons: dict[str, Lesson] = field(default_factory=dict)
     enrolments: dict[str, StoredEnrolment] = field(default_factory=dict)
     entries: list[bytes] = field(default_factory=list)
-    comparisons: Counter[tuple[str, date]] = field(default_factory=Counter)
+    comparisons: Counter[tuple[str, date, ComparisonPurpose]] = field(default_factory=Counter)
     cases: list[FoundCase] = field(default_factory=list)
 
     def copied(self) -> "_Contents":
@@ -84,11 +84,11 @@ class MemoryUnit:
     def remove_enrolment(self, learner_id: str) -> bool:
         return self.contents.enrolments.pop(learner_id, None) is not None
 
-    def comparison_count(self, learner_id: str, day: date) -> int:
-        return self.contents.comparisons[learner_id, day]
+    def comparison_count(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> int:
+        return self.contents.comparisons[learner_id, day, purpose]
 
-    def count_comparison(self, learner_id: str, day: date) -> None:
-        self.contents.comparisons[learner_id, day] += 1
+    def count_comparison(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> None:
+        self.contents.comparisons[learner_id, day, purpose] += 1
 
     def open_case(self, case: FoundCase) -> None:
         people = {case.learner_id, case.other_learner_id}

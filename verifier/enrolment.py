@@ -39,6 +39,7 @@ class RefusalCode(StrEnum):
     TOO_FEW_LIVE_FRAMES = "too_few_live_frames"
     ANOTHER_FACE_ENROLLED = "another_face_enrolled"
     BETTER_ANCHORED_ALREADY = "better_anchored_already"
+    TOO_OFTEN_TODAY = "too_often_today"
 
 
 REFUSAL_TEXT: Final[Mapping[RefusalCode, tuple[str, str]]] = MappingProxyType(
@@ -78,6 +79,11 @@ REFUSAL_TEXT: Final[Mapping[RefusalCode, tuple[str, str]]] = MappingProxyType(
             "A better established face is enrolled already; nothing is to be done. To replace it,"
             " please see an officer.",
         ),
+        RefusalCode.TOO_OFTEN_TODAY: (
+            "该学员今天重新登记人脸的次数已达上限，请明天再试；原登记继续有效，不影响上课学习",
+            "The face was tried to be enrolled again too often today; please try again tomorrow."
+            " The earlier enrolment stays in force, and learning goes on.",
+        ),
     }
 )
 
@@ -107,7 +113,7 @@ class Refusal:
 
     @property
     def judgement(self) -> Judgement:
-        """``retry`` where another picture may help, ``refer`` where only a person can."""
+        """``retry`` where another picture or another day helps, ``refer`` where a person must."""
         return Judgement.REFER if self.code in _FOR_A_PERSON else Judgement.RETRY
 
     @property
@@ -117,7 +123,11 @@ class Refusal:
 
 
 def replacement_refusal(
-    anchor: Anchor, before: Anchor, comparison: ComparisonResult | None
+    anchor: Anchor,
+    before: Anchor,
+    comparison: ComparisonResult | None,
+    *,
+    too_often: bool = False,
 ) -> Refusal | None:
     """Return why a learner may not be enrolled again, or None where it may be done.
 
@@ -132,12 +142,16 @@ def replacement_refusal(
     comparison
         Of the two references; None where they cannot be compared, after a change of model
         contract: then only the anchors speak.
+    too_often
+        Whether they could be compared, and were not: it was asked too often that day.
     """
     gained = STRENGTH.index(anchor) - STRENGTH.index(before)
     if gained > 0:
         return None
     if gained < 0:
         return Refusal(code=RefusalCode.BETTER_ANCHORED_ALREADY, picture=EnrolmentPicture.REFERENCE)
+    if too_often:
+        return Refusal(code=RefusalCode.TOO_OFTEN_TODAY, picture=EnrolmentPicture.REFERENCE)
     if comparison is not None and comparison.outcome is not ComparisonOutcome.MATCH:
         return Refusal(code=RefusalCode.ANOTHER_FACE_ENROLLED, picture=EnrolmentPicture.REFERENCE)
     return None

@@ -95,8 +95,10 @@ def measured_rate(
     counted = f"{errors} {kind} in {trials:,} comparisons of {people:,} people"
     if errors == 0:
         bound = rule_of_three(units)
-        pictures = "" if independent is None else (
-            f" {bound:.2g} counting the {units:,} that share no picture,"
+        pictures = (
+            ""
+            if independent is None
+            else (f" {bound:.2g} counting the {units:,} that share no picture,")
         )
         unseen = (
             f"{counted}: not measured. By the rule of three it is below{pictures}"

@@ -229,11 +229,18 @@ class GateRules:
 class ComparisonRules:
     """How often a template may be compared with.
 
-    ``max_per_learner_day``: answers and enrolments in one day of China time that were compared
-    with the learner's template; beyond it nothing is compared, and a person looks at it.
+    Attributes
+    ----------
+    max_per_learner_day
+        Answers in one day of China time that were compared with the learner's template; beyond
+        it nothing is compared, and a person looks at it.
+    max_enrolments_per_learner_day
+        Enrolments over the learner's earlier one, counted apart: any platform that knows name and
+        number may try. Beyond it whoever is not better vouched for is asked to try another day.
     """
 
     max_per_learner_day: int = _between(1, 100_000)
+    max_enrolments_per_learner_day: int = _between(1, 1_000)
 
     def __post_init__(self) -> None:
         _check_ranges(self)

@@ -6,7 +6,7 @@ gate refers (:mod:`verifier.eligibility_rules`), and no money is taken from anyb
 entry on the black list, which two persons make.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -53,7 +53,7 @@ class ReviewCase:
     learner_ids
         Whom it is about: of a duplicate face the two learners, by id; else one.
     details
-        What was measured, for officers only.
+        What was measured, for officers only; `earlier` findings among it.
     resolution
         As proposed; it holds once ``closed_at`` is there.
     proposed_by, closed_by
@@ -96,6 +96,25 @@ class ReviewCase:
         _require(proposed_by is not None, "closed without a proposal")
         alone = proposed_by is not None and is_same_person(by, proposed_by)
         _require(not alone, "proposed and approved by one person; two wanted")
+
+    @property
+    def earlier(self) -> Sequence[JSONValue]:
+        """What two persons had found before the case was opened again, the first time first."""
+        earlier = self.details.get("earlier")
+        return earlier if isinstance(earlier, list) else ()
+
+    @property
+    def finding(self) -> CaseResolution | None:
+        """What two persons found, and holds; None: nothing as yet.
+
+        What they found holds until two find something else: one who proposes changes nothing.
+        """
+        if self.closed_at is not None:
+            return self.resolution
+        last = self.earlier[-1] if self.earlier else None
+        found = last.get("resolution") if isinstance(last, Mapping) else None
+        # Explained is no answer to what was noticed again since.
+        return CaseResolution.SAME_PERSON if found == CaseResolution.SAME_PERSON else None
 
     @property
     def stands(self) -> bool:

@@ -1,6 +1,7 @@
 """Calibrations: how much a comparison score says, proposed by one officer, approved by another."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Final
@@ -28,6 +29,15 @@ _DOCUMENT: Final = {
 }
 
 
+class ActivationOut(Message):
+    """A proposal, and the approval that put it in force."""
+
+    proposed_by: str | None = Field(description="null: it came with the program.")
+    proposed_at: datetime
+    approved_by: str | None = Field(description="null: built in, which takes no approval.")
+    approved_at: datetime | None
+
+
 class CalibrationOut(Message):
     """A calibration and the persons behind it."""
 
@@ -43,6 +53,9 @@ class CalibrationOut(Message):
     proposed_at: datetime
     approved_by: str | None
     approved_at: datetime | None
+    earlier: Sequence[ActivationOut] = Field(
+        description="How it came to be in force before it was proposed once more."
+    )
     document: Mapping[str, Any]
 
     @classmethod
@@ -60,6 +73,7 @@ class CalibrationOut(Message):
             proposed_at=known.proposed_at,
             approved_by=known.approved_by,
             approved_at=known.approved_at,
+            earlier=[ActivationOut(**asdict(each)) for each in known.earlier],
             document=shown.to_json(),
         )
 
@@ -112,7 +126,7 @@ def propose_calibration(document: Document, found: OfficerCaller, call: Calls) -
     "/v1/calibrations/{calibration_id}/approval",
     response_model=CalibrationOut,
     responses=problems(
-        "unknown_subject", "already_approved", "second_person_wanted", "idempotency_conflict"
+        "unknown_calibration", "already_approved", "second_person_wanted", "idempotency_conflict"
     ),
 )
 def approve_calibration(calibration_id: OpaqueId, found: OfficerCaller, call: Calls) -> Response:

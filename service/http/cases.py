@@ -28,8 +28,11 @@ class CaseOut(Message):
     learner_ids: Sequence[str]
     opened_at: datetime
     stands: bool = Field(description="Whether it asks for a decision, and the gate refers.")
+    finding: CaseResolution | None = Field(
+        description="What two officers found, in force until two find something else."
+    )
     resolution: CaseResolution | None = Field(
-        description="As proposed; it holds once closed_at is there."
+        description="As proposed; it is the finding once closed_at is there."
     )
     proposed_by: str | None
     proposed_at: datetime | None
@@ -72,7 +75,7 @@ def list_cases(
 @router.post(
     "/v1/cases/{case_id}/resolution",
     response_model=CaseOut,
-    responses=problems("unknown_subject", "case_closed", "idempotency_conflict"),
+    responses=problems("unknown_case", "case_closed", "idempotency_conflict"),
 )
 def propose_resolution(
     case_id: OpaqueId, body: ResolutionIn, found: OfficerCaller, call: Calls
@@ -95,7 +98,7 @@ def propose_resolution(
     "/v1/cases/{case_id}/approval",
     response_model=CaseOut,
     responses=problems(
-        "unknown_subject",
+        "unknown_case",
         "case_closed",
         "not_proposed",
         "second_person_wanted",

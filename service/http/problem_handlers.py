@@ -18,6 +18,8 @@ from service.http.problems import PROBLEMS, FieldProblem, Problem, ProblemError,
 from service.http.request_log import request_id_of
 from service.http.values import WANTED
 from service.live.live_state import LiveStateUnavailableError
+from service.sql.calibrations import UnknownCalibrationError
+from service.sql.cases import UnknownCaseError
 from service.sql.errors import CommitUncertainError, StorageBusyError, StorageError
 from service.turns import BusyError
 from verifier.errors import (
@@ -37,6 +39,8 @@ from verifier.errors import (
 _CODES: Mapping[type[Exception], str] = {
     UnreadableImageError: "unreadable_image",
     InvalidRecordError: "invalid_record",
+    UnknownCaseError: "unknown_case",
+    UnknownCalibrationError: "unknown_calibration",
     UnknownSubjectError: "unknown_subject",
     InputError: "invalid_input",
     ContractMismatchError: "enrolment_outdated",

@@ -53,6 +53,8 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         # What was sent is understood, and wrong.
         "not_found": ProblemKind(404, "Nothing is here", "未找到"),
         "unknown_subject": ProblemKind(404, "No such learner, class or session", "未登记的对象"),
+        "unknown_case": ProblemKind(404, "No such case", "未找到该案件"),
+        "unknown_calibration": ProblemKind(404, "No such calibration", "未找到该校准"),
         "invalid_input": ProblemKind(422, "A value is not what was wanted", "输入不符合要求"),
         "invalid_record": ProblemKind(422, "A record breaks its format", "记录不符合格式"),
         "unreadable_image": ProblemKind(422, "A picture cannot be read", "图像无法读取"),
@@ -74,6 +76,11 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
             "人脸模型已更换，请重新登记人脸",
         ),
         # What the state of a session or prompt does not allow; codes of ProtocolError.
+        "session_outdated": ProblemKind(
+            409,
+            "The session was opened with another model; open a new one",
+            "人脸模型已更换，请重新开始学习",
+        ),
         "not_allowed_now": ProblemKind(
             409, "The session does not allow this now", "当前状态不允许"
         ),

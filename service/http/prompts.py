@@ -113,6 +113,7 @@ class AnswerOut(Message):
         "session_over",
         "consent_missing",
         "enrolment_outdated",
+        "session_outdated",
         "body_too_large",
         "idempotency_conflict",
         "busy",

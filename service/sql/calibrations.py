@@ -2,10 +2,11 @@
 
 A document is named by its SHA-256 and kept for good, since sessions are judged by the one that
 they were opened under. Of a contract the one approved last is in force; before any was, the one
-that is built in, where there is one. To go back to an earlier one, propose it again.
+that is built in, where there is one. To go back to an earlier one, propose it again: who proposed
+and approved it before stays on record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -17,7 +18,8 @@ from service.sql.checked_text import require_text
 from service.sql.database import Database
 from service.sql.insertion import insert_new
 from service.sql.tables import LONGEST_ID, LONGEST_TITLE, calibration
-from verifier.calibration import MOST_BYTES, Calibration, Metric, parse_calibration
+from verifier.calibration import Calibration, Metric, parse_calibration
+from verifier.comparison import DEFAULT_RULES
 from verifier.errors import (
     ContractMismatchError,
     InputError,
@@ -26,14 +28,34 @@ from verifier.errors import (
     UnknownSubjectError,
 )
 from verifier.list_entry import is_same_person
-
-LARGEST_DOCUMENT: Final = MOST_BYTES
-"""Bytes; a calibration with many groups under unknown keys has a few thousand."""
+from verifier.transparency.canonical_json import JSONValue
 
 _BUILT_IN: Final = ""
 """Who proposed what came with the program: no person's name is empty."""
 _MOMENT: Final = timedelta(microseconds=1)
 """What times on record are told apart by."""
+
+
+class UnknownCalibrationError(UnknownSubjectError):
+    """A calibration that nobody proposed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """A proposal, and the approval that put it in force.
+
+    Attributes
+    ----------
+    proposed_by
+        None for what came with the program.
+    approved_by, approved_at
+        None of what was in force without an approval: the built-in one.
+    """
+
+    proposed_by: str | None
+    proposed_at: datetime
+    approved_by: str | None
+    approved_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +70,8 @@ class KnownCalibration:
         None until another person approved it.
     active
         Whether sessions opened now are judged by it.
+    earlier
+        How it came to be in force before it was proposed once more, the first time first.
     """
 
     calibration: Calibration
@@ -56,6 +80,7 @@ class KnownCalibration:
     approved_by: str | None
     approved_at: datetime | None
     active: bool
+    earlier: tuple[Activation, ...] = ()
 
 
 class SqlCalibrations:
@@ -115,19 +140,19 @@ class SqlCalibrations:
         Raises
         ------
         InvalidRecordError
-            If it is no calibration.
+            If it is no calibration, or too long for one.
         InputError
-            If it is one for another contract or metric, is too long, or its caps promise more
-            than its data support: a few people would outvote every other finding.
+            If it is one for another contract or metric, its caps promise more than its data
+            support, so that a few people would outvote every other finding, or they let nobody
+            match.
         """
-        if len(document) > LARGEST_DOCUMENT:
-            raise InputError(f"{len(document)} bytes; at most {LARGEST_DOCUMENT} were wanted")
         parsed = parse_calibration(document)
         try:
             parsed.require_fits(self.contract_id, self._metric)
         except ContractMismatchError as error:
             raise InputError(str(error)) from None
         parsed.require_supported(self._built_in)
+        _require_matches(parsed)
         return parsed
 
     def propose(
@@ -135,8 +160,8 @@ class SqlCalibrations:
     ) -> KnownCalibration:
         """Keep a proposal, by which nobody is judged until another person approves it.
 
-        One that was in force earlier may be proposed again. While a proposal waits, whoever
-        repeats it changes nothing.
+        One that was in force earlier may be proposed again; how it came to be is kept. While a
+        proposal waits, whoever repeats it changes nothing.
 
         Raises
         ------
@@ -152,7 +177,8 @@ class SqlCalibrations:
             if calibration_id == self._active_id(tx):
                 raise ProtocolError("already_approved", "this calibration is in force already")
             if row.approved_at is not None or row.proposed_by == _BUILT_IN:
-                _change(tx, calibration_id, **said, approved_by=None, approved_at=None)
+                again = {**said, "approved_by": None, "approved_at": None}
+                _change(tx, calibration_id, **again, earlier=[*row.earlier, _record(row)])
         return self._known(_locked(tx, calibration_id), self._active_id(tx))
 
     def approve(
@@ -170,13 +196,14 @@ class SqlCalibrations:
             ``already_approved``; ``second_person_wanted`` if the proposer approves.
         """
         require_text("approved_by", approved_by, longest=LONGEST_ID)
+        self._lock_all(tx)
         row = _locked(tx, calibration_id)
         if row.contract_id != self.contract_id:
             raise InputError(f"a calibration for {row.contract_id}; {self.contract_id} is in use")
         if row.approved_at is not None:
             raise ProtocolError("already_approved", "the calibration was approved before")
         if row.proposed_by == _BUILT_IN:
-            raise UnknownSubjectError("nobody has proposed the built-in calibration")
+            raise UnknownCalibrationError("nobody has proposed the built-in calibration")
         if is_same_person(approved_by, row.proposed_by):
             raise ProtocolError("second_person_wanted", "another person has to approve it")
         # Of two approved at one moment nobody could say which is in force.
@@ -230,6 +257,16 @@ class SqlCalibrations:
             raise LedgerError("the session's calibration is not on record")
         return self._read(row)
 
+    def _lock_all(self, tx: Connection) -> None:
+        """Let nobody else put one of this contract in force until this unit of work is over.
+
+        All of them, in one order, or two who each hold one would wait for each other. What is read
+        after the wait is what the other one left.
+        """
+        row = calibration.c
+        of_contract = select(row.calibration_id).where(row.contract_id == self.contract_id)
+        tx.execute(of_contract.order_by(row.calibration_id).with_for_update()).all()
+
     def _active_id(self, tx: Connection) -> str | None:
         latest = tx.execute(_latest_approved(self.contract_id)).one_or_none()
         if latest is not None:
@@ -244,6 +281,7 @@ class SqlCalibrations:
             approved_by=row.approved_by,
             approved_at=row.approved_at,
             active=row.calibration_id == active_id,
+            earlier=tuple(_activation(record) for record in row.earlier),
         )
 
     def _read(self, row: Row[Any]) -> Calibration:
@@ -269,7 +307,38 @@ def _keep(tx: Connection, kept: Calibration, **proposal: Any) -> bool:
         calibration_id=kept.calibration_id,
         contract_id=kept.contract_id,
         document=kept.document().decode(),
+        earlier=[],
         **proposal,
+    )
+
+
+def _require_matches(proposed: Calibration) -> None:
+    """Raise if the cap keeps every comparison from being a match: nobody could attend or enrol."""
+    cap, wanted = proposed.max_log10_lr, DEFAULT_RULES.match_from_log10_lr
+    if cap < wanted:
+        raise InputError(
+            f"max_log10_lr is {cap:.4g}: nobody would match anybody, not even themselves; at least"
+            f" {wanted:g} was wanted, which takes more people behind it"
+        )
+
+
+def _record(row: Row[Any]) -> Mapping[str, JSONValue]:
+    """Return who put a calibration in force, to be kept when it is proposed once more."""
+    return {
+        "proposed_by": row.proposed_by,
+        "proposed_at": row.proposed_at.isoformat(),
+        "approved_by": row.approved_by,
+        "approved_at": None if row.approved_at is None else row.approved_at.isoformat(),
+    }
+
+
+def _activation(record: Mapping[str, Any]) -> Activation:
+    approved_at = record["approved_at"]
+    return Activation(
+        proposed_by=record["proposed_by"] or None,
+        proposed_at=datetime.fromisoformat(record["proposed_at"]),
+        approved_by=record["approved_by"],
+        approved_at=None if approved_at is None else datetime.fromisoformat(approved_at),
     )
 
 
@@ -280,13 +349,14 @@ def _by_id(calibration_id: str) -> Select[Any]:
 def _latest_approved(contract_id: str) -> Select[Any]:
     row = calibration.c
     approved = (row.contract_id == contract_id) & row.approved_at.is_not(None)
-    return select(calibration).where(approved).order_by(row.approved_at.desc()).limit(1)
+    order = (row.approved_at.desc(), row.calibration_id)
+    return select(calibration).where(approved).order_by(*order).limit(1)
 
 
 def _locked(tx: Connection, calibration_id: str) -> Row[Any]:
     row = tx.execute(_by_id(calibration_id).with_for_update()).one_or_none()
     if row is None:
-        raise UnknownSubjectError("there is no calibration with that id")
+        raise UnknownCalibrationError("there is no calibration with that id")
     return row
 
 

@@ -1,7 +1,8 @@
 """Cases for review on record; what they mean is in :mod:`verifier.review_case`.
 
-Of two learners there is at most one case of a kind, ever: what two persons found out about a pair
-is not asked again each time one of them enrols. A case about one learner is asked once at a time.
+Of two learners there is at most one case of a kind, ever. That they are different people is not
+asked again each time one of them enrols; a case that was closed as explained is opened again, since
+whoever did it once may do it again. A case about one learner is asked once at a time.
 """
 
 import secrets
@@ -24,6 +25,10 @@ from verifier.transparency.canonical_json import JSONValue
 _row = review_case.c
 
 
+class UnknownCaseError(UnknownSubjectError):
+    """A case that nobody opened."""
+
+
 def open_case(
     tx: Connection,
     *,
@@ -35,8 +40,10 @@ def open_case(
 ) -> str:
     """Open a case in the unit of work ``tx``, unless there is one; return its id.
 
-    Whoever opens the same case at the same moment waits, and gets the id of the first; or opens
-    another where the first is about one learner and was closed meanwhile.
+    One about two learners that was closed as explained is opened again: with what was measured
+    now, and what was found before in its details. Whoever opens the same case at the same moment
+    waits, and gets the id of the first; or opens another where the first is about one learner and
+    was closed meanwhile.
 
     Parameters
     ----------
@@ -47,7 +54,11 @@ def open_case(
     """
     given = (learner_id,) if other_learner_id is None else (learner_id, other_learner_id)
     opened = ReviewCase(
-        case_id=secrets.token_hex(16), kind=kind, learner_ids=tuple(sorted(given)), opened_at=at
+        case_id=secrets.token_hex(16),
+        kind=kind,
+        learner_ids=tuple(sorted(given)),
+        opened_at=at,
+        details=details,
     )
     while (known := _known(tx, opened)) is None:
         new = insert_new(
@@ -62,7 +73,9 @@ def open_case(
         )
         if new:
             return opened.case_id
-    return known
+    if known.closed_at is not None and known.resolution is CaseResolution.EXPLAINED:
+        _save(tx, replace(opened, case_id=known.case_id, details=_with_history(opened, known)))
+    return known.case_id
 
 
 def propose_resolution(
@@ -76,7 +89,8 @@ def propose_resolution(
     """Propose what a case came to; a later proposal takes an earlier one's place.
 
     One that was closed and still stands, since one person was found under two identities, is
-    opened again by it, to be closed once what had to follow has followed.
+    opened again by it, to be closed once what had to follow has followed. Until another person
+    approves, what two had found holds.
 
     Raises
     ------
@@ -99,7 +113,7 @@ def propose_resolution(
             proposed_at=at,
             closed_by=None,
             closed_at=None,
-            details=_with_history(before),
+            details=_with_history(before, before),
         )
     except InvalidRecordError as error:
         raise InputError(str(error)) from None
@@ -154,9 +168,8 @@ def standing_cases(tx: Connection, learner_id: str) -> tuple[CaseFact, ...]:
 
 
 def _fact(case: ReviewCase) -> CaseFact:
-    found = None if case.closed_at is None else case.resolution
     return CaseFact(
-        case_id=case.case_id, kind=case.kind, opened_at=case.opened_at, resolution=found
+        case_id=case.case_id, kind=case.kind, opened_at=case.opened_at, resolution=case.finding
     )
 
 
@@ -165,46 +178,49 @@ def _stands() -> Any:
     return _row.closed_at.is_(None) | _row.resolution.in_(standing)
 
 
-def _known(tx: Connection, like: ReviewCase) -> str | None:
-    """Return the id of the case that a new one would repeat."""
+def _known(tx: Connection, like: ReviewCase) -> ReviewCase | None:
+    """Return the case that a new one would repeat, locked."""
     other = _other(like)
     same = (_row.kind == like.kind.value) & (_row.learner_id == like.learner_ids[0])
     if other is None:
         same &= _row.other_learner_id.is_(None) & _row.closed_at.is_(None)
     else:
         same &= _row.other_learner_id == other
-    case_id: str | None = tx.execute(select(_row.case_id).where(same)).scalar_one_or_none()
-    return case_id
+    row = tx.execute(select(review_case).where(same).with_for_update()).one_or_none()
+    return None if row is None else _case(row)
 
 
 def _other(case: ReviewCase) -> str | None:
     return case.learner_ids[1] if len(case.learner_ids) == 2 else None
 
 
-def _with_history(case: ReviewCase) -> Mapping[str, JSONValue]:
-    """Return the details, with what two persons had found before."""
-    if case.closed_at is None or case.resolution is None:
+def _with_history(case: ReviewCase, before: ReviewCase) -> Mapping[str, JSONValue]:
+    """Return the details of a case, with what two persons had found in it before, and on what."""
+    if before.closed_at is None or before.resolution is None:
         return case.details
+    measured = {name: said for name, said in before.details.items() if name != "earlier"}
     found: JSONValue = {
-        "resolution": case.resolution.value,
-        "proposed_by": case.proposed_by,
-        "closed_by": case.closed_by,
-        "closed_at": case.closed_at.isoformat(),
+        **({} if case is before else {"details": measured}),
+        "opened_at": before.opened_at.isoformat(),
+        "resolution": before.resolution.value,
+        "proposed_by": before.proposed_by,
+        "closed_by": before.closed_by,
+        "closed_at": before.closed_at.isoformat(),
     }
-    earlier = case.details.get("earlier")
-    return {**case.details, "earlier": [*(earlier if isinstance(earlier, list) else []), found]}
+    return {**case.details, "earlier": [*before.earlier, found]}
 
 
 def _locked(tx: Connection, case_id: str) -> ReviewCase:
     chosen: Select[Any] = select(review_case).where(_row.case_id == case_id).with_for_update()
     row = tx.execute(chosen).one_or_none()
     if row is None:
-        raise UnknownSubjectError("there is no case with that id")
+        raise UnknownCaseError("there is no case with that id")
     return _case(row)
 
 
 def _save(tx: Connection, case: ReviewCase) -> None:
     said = {
+        "opened_at": case.opened_at,
         "details": dict(case.details),
         "resolution": None if case.resolution is None else case.resolution.value,
         "proposed_by": case.proposed_by,

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import Lesson
-from pipelines.lesson_store import FoundCase, StoredEnrolment
+from pipelines.lesson_store import ComparisonPurpose, FoundCase, StoredEnrolment
 from service.sql import cases, tables
 from service.sql.database import Database
 from service.sql.entry_log import append_entry
@@ -25,6 +25,12 @@ from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
 from verifier.prompt import Prompt
 
 _session, _prompt, _attempt = tables.session.c, tables.prompt.c, tables.attempt.c
+
+
+def count_enrolments(tx: Connection, contract_id: str) -> int:
+    """Return how many learners are enrolled under a contract."""
+    chosen = select(func.count()).where(tables.enrolment.c.contract_id == contract_id)
+    return tx.execute(chosen).scalar_one()
 
 
 class SqlLessonReader:
@@ -46,10 +52,11 @@ class SqlLessonReader:
             raise UnknownSubjectError("this learner is not enrolled")
         return _stored_enrolment(row)
 
-    def comparison_count(self, learner_id: str, day: date) -> int:
-        """Return how often somebody was compared with the learner's template that day."""
+    def comparison_count(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> int:
+        """Return how often a face was compared with the learner's template that day, and for it."""
         row = tables.comparison_count.c
-        chosen = select(row.count).where((row.learner_id == learner_id) & (row.day == day))
+        of_day = (row.learner_id == learner_id) & (row.day == day)
+        chosen = select(row.count).where(of_day & (row.purpose == purpose.value))
         return self.tx.execute(chosen).scalar_one_or_none() or 0
 
     def _chosen(self, session_id: str) -> Select[Any]:
@@ -170,15 +177,15 @@ class SqlLessonUnit(SqlLessonReader):
         own = tables.enrolment.c.learner_id == learner_id
         return self.tx.execute(delete(tables.enrolment).where(own)).rowcount == 1
 
-    def count_comparison(self, learner_id: str, day: date) -> None:
+    def count_comparison(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> None:
         """Count one more comparison with the learner's template that day."""
         table = tables.comparison_count
         add = sqlite.insert if self.tx.dialect.name == "sqlite" else postgresql.insert
-        one = add(table).values(learner_id=learner_id, day=day, count=1)
+        one = add(table).values(learner_id=learner_id, day=day, purpose=purpose.value, count=1)
         # In one statement: what two units count at the same time is both counted.
         self.tx.execute(
             one.on_conflict_do_update(
-                index_elements=[table.c.learner_id, table.c.day],
+                index_elements=list(table.primary_key),
                 set_={"count": table.c.count + 1},
             )
         )

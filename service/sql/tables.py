@@ -275,6 +275,7 @@ calibration = Table(
     _time("proposed_at"),
     _text("approved_by", length=LONGEST_TITLE, null=True),
     _time("approved_at", null=True),
+    Column("earlier", JSON, nullable=False),  # who proposed and approved it before
     PrimaryKeyConstraint("calibration_id"),
     Index("ix_calibration_contract_id", "contract_id"),
 )
@@ -319,8 +320,9 @@ comparison_count = Table(
     metadata,
     _learner(),
     Column("day", Date, nullable=False),  # in China
+    _text("purpose", length=16),
     Column("count", Integer, nullable=False),
-    PrimaryKeyConstraint("learner_id", "day"),
+    PrimaryKeyConstraint("learner_id", "day", "purpose"),
 )
 
 # --- the log, as acknowledged ------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipelines.clock import ManualClock
 from pipelines.comparison_budget import ComparisonBudget, Reservation, china_day
+from pipelines.lesson_store import ComparisonPurpose
 from tests.memory_store import MemoryStore
 from tests.pipelines.lesson_stage import BLURRED, LEARNER_FACE, NOBODY, OTHER_FACE, LessonStage
 from verifier.answer import AnswerReason
@@ -26,6 +27,7 @@ from verifier.review_case import CaseKind
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 DAY_S = 86_400
 LEARNER = "learner-1"
+ANSWER, ENROLMENT = ComparisonPurpose
 
 
 @dataclass(kw_only=True)
@@ -33,22 +35,32 @@ class Counting:
     """A budget over a store in memory."""
 
     max_per_day: int = 3
+    max_enrolments: int = 2
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
     def __post_init__(self) -> None:
-        rules = ComparisonRules(max_per_learner_day=self.max_per_day)
+        rules = ComparisonRules(
+            max_per_learner_day=self.max_per_day,
+            max_enrolments_per_learner_day=self.max_enrolments,
+        )
         self.budget = ComparisonBudget(store=self.store, clock=self.clock, rules=rules)
 
-    def compare(self, learner_id: str = LEARNER, *, compared: bool = True) -> bool:
+    def compare(
+        self,
+        learner_id: str = LEARNER,
+        *,
+        compared: bool = True,
+        purpose: ComparisonPurpose = ANSWER,
+    ) -> bool:
         """Do what the engine does for one answer; return whether it was granted."""
-        with self.budget.reserve(learner_id) as reserved, self.store.writing() as unit:
+        with self.budget.reserve(learner_id, purpose) as reserved, self.store.writing() as unit:
             reserved.settle(unit, compared=compared)
         return reserved.granted
 
-    def count(self, learner_id: str = LEARNER, day: date | None = None) -> int:
+    def count(self, day: date | None = None, purpose: ComparisonPurpose = ANSWER) -> int:
         with self.store.reading() as unit:
-            return unit.comparison_count(learner_id, day or china_day(self.clock.now()))
+            return unit.comparison_count(LEARNER, day or china_day(self.clock.now()), purpose)
 
 
 def test_so_many_and_no_more_and_one_case() -> None:
@@ -64,6 +76,19 @@ def test_so_many_and_no_more_and_one_case() -> None:
     )
     assert case.details == {"day": "2026-03-02", "max_per_day": 3}
     assert counting.compare("learner-2")
+
+
+def test_enrolments_have_a_limit_of_their_own_and_open_no_case() -> None:
+    """Any platform that knows name and number may try; answers and payment stay as they are."""
+    counting = Counting(max_per_day=3, max_enrolments=2)
+    granted = [counting.compare(purpose=ENROLMENT) for _ in range(5)]
+    assert granted == [True] * 2 + [False] * 3
+    assert counting.store.cases == []
+    assert [counting.count(purpose=each) for each in (ANSWER, ENROLMENT)] == [0, 2]
+    assert [counting.compare() for _ in range(4)] == [True] * 3 + [False]
+    assert counting.count(purpose=ENROLMENT) == 2
+    counting.clock.advance(DAY_S)
+    assert counting.compare(purpose=ENROLMENT)
 
 
 def test_what_compared_nothing_is_not_counted() -> None:
@@ -90,7 +115,7 @@ def test_the_day_is_the_day_in_china() -> None:
 
 def test_what_was_reserved_before_midnight_counts_for_that_day() -> None:
     counting = Counting(max_per_day=1, clock=ManualClock(datetime(2026, 3, 2, 15, 59, tzinfo=UTC)))
-    with counting.budget.reserve(LEARNER) as reserved:
+    with counting.budget.reserve(LEARNER, ANSWER) as reserved:
         counting.clock.advance(120)
         with counting.store.writing() as unit:
             reserved.settle(unit, compared=True)
@@ -132,7 +157,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(learner_id=learners)
     def begin(self, learner_id: str) -> None:
-        manager = self.counting.budget.reserve(learner_id)
+        manager = self.counting.budget.reserve(learner_id, ANSWER)
         reserved = manager.__enter__()
         ahead = sum(
             (other.learner_id, other.day) == (learner_id, reserved.day)
@@ -160,7 +185,7 @@ class BudgetMachine(RuleBasedStateMachine):
         kept = self.counting.store.reading()
         with kept as unit:
             for key, count in self.counted.items():
-                assert unit.comparison_count(*key) == count <= 3
+                assert unit.comparison_count(*key, ANSWER) == count <= 3
 
     def teardown(self) -> None:
         for manager, _ in self.going_on:
@@ -176,7 +201,7 @@ class TestInALesson:
     @pytest.fixture
     def stage(self, tmp_path: Path) -> Iterator[LessonStage]:
         built = LessonStage.build(tmp_path)
-        rules = ComparisonRules(max_per_learner_day=2)
+        rules = ComparisonRules(max_per_learner_day=2, max_enrolments_per_learner_day=1)
         built.engine.comparisons = ComparisonBudget(
             store=built.store, clock=built.clock, rules=rules
         )
@@ -185,7 +210,7 @@ class TestInALesson:
 
     def count(self, stage: LessonStage) -> int:
         with stage.store.reading() as unit:
-            return unit.comparison_count(LEARNER, china_day(stage.clock.now()))
+            return unit.comparison_count(LEARNER, china_day(stage.clock.now()), ANSWER)
 
     def test_every_answer_that_was_compared_counts_once_however_many_frames(
         self, stage: LessonStage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Thread
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +22,7 @@ from pipelines.enrolment import Enroller, Vouching
 from pipelines.erasure import FaceEraser
 from pipelines.gallery import Gallery, rebuild
 from pipelines.keystore import RecordClass
-from pipelines.lesson_store import LessonUnit, StoredEnrolment
+from pipelines.lesson_store import ComparisonPurpose, LessonUnit, StoredEnrolment
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
 from tests.fakes import (
     ALONE,
@@ -48,6 +48,7 @@ from tests.pipelines.archive_samples import LEARNER, OPENED_AT, Folders, make_fo
 from tests.portrait_pictures import frames_of, shrunk, side_by_side
 from verifier.arrays import Float32Array
 from verifier.calibration import DEFAULT_CALIBRATION, Calibration, Metric
+from verifier.comparison import Template
 from verifier.enrolment import Anchor, EnrolmentPicture, Refusal, RefusalCode
 from verifier.errors import (
     ContractMismatchError,
@@ -69,7 +70,7 @@ __all__ = ["make_folders"]  # a fixture
 NOW = OPENED_AT
 Also = Callable[[LessonUnit, StoredEnrolment], None]
 ENROLLED = frame(face(REFERENCE.vector))
-COMPARISONS = ComparisonRules(max_per_learner_day=2)
+COMPARISONS = ComparisonRules(max_per_learner_day=1, max_enrolments_per_learner_day=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,8 @@ class Desk:
     def comparisons(self) -> int:
         """Return how often the learner's template was compared with today."""
         with self.store.reading() as unit:
-            return unit.comparison_count(LEARNER, china_day(self.clock.now()))
+            day = china_day(self.clock.now())
+            return unit.comparison_count(LEARNER, day, ComparisonPurpose.ENROLMENT)
 
     def template(self, contract: str = CONTRACT) -> EnrolledTemplate:
         """Open the learner's template."""
@@ -533,6 +535,40 @@ class TestSameFaceUnderAnotherId:
         assert [case.other_learner_id for case in desk.store.cases] == [LEARNER]
         assert TWIN not in desk.gallery()
 
+    def test_a_lost_commit_leaves_the_face_that_is_on_record(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Enrolled over an earlier one: which of the two it is, only the store knows."""
+
+        def lose(_unit: LessonUnit, _stored: StoredEnrolment) -> None:
+            raise UncertainOutcomeError("the database went away while it committed")
+
+        earlier, later = frame(face(vector_at(5.0))), frame(face(vector_at(9.0)))
+        desk.enrol(earlier, earlier, earlier, learner_id=TWIN, anchor=Anchor.INSTITUTION)
+
+        def enrol_over() -> None:
+            with pytest.raises(UncertainOutcomeError):
+                desk.enrol(later, later, later, learner_id=TWIN, anchor=Anchor.AUTHORITY, also=lose)
+
+        enrol_over()
+        assert self.found_at(desk, 5.0) == [TWIN]
+        assert self.found_at(desk, 9.0) == []
+
+        def unreadable() -> Any:
+            raise LedgerError("the database is gone")
+
+        with monkeypatch.context() as patched:
+            # Reserving reads once, the search nobody: then it is gone.
+            readings = iter([desk.store.reading()])
+            patched.setattr(desk.store, "reading", lambda: next(readings, None) or unreadable())
+            enrol_over()
+        assert self.found_at(desk, 9.0) == [TWIN]
+
+    def found_at(self, desk: Desk, distance: float) -> list[str]:
+        probe = Template(contract_id=CONTRACT, vector=vector_at(distance))
+        hits = desk.gallery().search(probe, limit=9, from_score=0.9)
+        return [hit.learner_id for hit in hits]
+
     def test_of_many_alike_only_the_most_alike_open_cases(self, desk: Desk) -> None:
         for number in range(6):
             learner_id = f"alike-{number}"
@@ -644,21 +680,28 @@ class TestComparisonsOfOneDay:
     def test_refused_or_not_what_is_compared_counts(self, desk: Desk) -> None:
         assert isinstance(desk.enrol(ENROLLED, ALONE, ALONE), StoredEnrolment)
         assert refusal_code(self.climb(desk)) is RefusalCode.ANOTHER_FACE_ENROLLED
-        assert desk.comparisons() == COMPARISONS.max_per_learner_day == 2
+        assert desk.comparisons() == COMPARISONS.max_enrolments_per_learner_day == 2
 
-    def test_beyond_the_limit_not_even_the_same_face_passes_and_a_person_looks(
+    def test_beyond_the_limit_not_even_the_same_face_passes_until_tomorrow(
         self, desk: Desk
     ) -> None:
         for _ in range(2):
             self.climb(desk)
         for _ in range(2):
             refused = desk.enrol(ENROLLED, ALONE, ALONE)
-            assert refusal_code(refused) is RefusalCode.ANOTHER_FACE_ENROLLED
-        (case,) = desk.store.cases
-        assert (case.kind, case.learner_id) == (CaseKind.TOO_MANY_COMPARISONS, LEARNER)
+            assert refusal_code(refused) is RefusalCode.TOO_OFTEN_TODAY
         assert desk.comparisons() == 2
         desk.clock.advance(timedelta(days=1).total_seconds())
         assert isinstance(desk.enrol(ENROLLED, ALONE, ALONE), StoredEnrolment)
+
+    def test_whoever_tries_uses_up_no_answers_and_holds_no_payment(self, desk: Desk) -> None:
+        """Any platform that knows name and number has the learner's id, and may enrol it."""
+        for _ in range(5):
+            self.climb(desk)
+        assert desk.store.cases == []
+        with desk.store.reading() as unit:
+            day = china_day(desk.clock.now())
+            assert unit.comparison_count(LEARNER, day, ComparisonPurpose.ANSWER) == 0
 
     def test_who_is_better_vouched_for_passes_all_the_same(self, desk: Desk) -> None:
         for _ in range(3):

@@ -74,7 +74,32 @@ def measured(*numbers: float | None) -> list[float]:
 def test_without_errors_there_is_a_bound_and_no_zero(tmp_path: Path) -> None:
     found = evaluated(crowd(tmp_path, spread=1))
     rates = [found.eer, found.fnmr_at[0].rate]
-    assert [(rate.value, rate.low, rate.high) for rate in rates] == 2 * [(None, 0.0, 3 / 8)]
+    assert [(rate.value, rate.low, rate.high) for rate in rates] == 2 * [(None, 0.0, 3 / 16)]
+
+
+def test_one_error_says_no_more_than_none(tmp_path: Path) -> None:
+    """8 people, 4 pictures each: 16 mated comparisons share no picture."""
+    listed = crowd(tmp_path, people=8, pictures=4, spread=1)
+    embedded = embed_pictures(listed.pictures, ColourObserver())
+    none = score_pairs(embedded, listed, metric=Metric.L2)
+    score = none.score.copy()
+    score[np.flatnonzero(none.mated)[0]] = score.min() - 1
+    bounds = [
+        evaluate(listed, embedded, scored, rounds=50).eer.high
+        for scored in (none, replace(none, score=score))
+    ]
+    without, with_one = measured(*bounds)
+    assert without == pytest.approx(3 / 16)
+    assert with_one > without
+
+
+def test_listed_pairs_that_share_a_picture_count_once(tmp_path: Path) -> None:
+    """Each person's first picture with three others: nobody has two comparisons apart."""
+    crowd(tmp_path, pictures=4, spread=1)
+    rows = [f"p{n}/0.png,p{n}/{k}.png,1" for n in range(8) for k in (1, 2, 3)]
+    rows += [f"p{n}/{k}.png,p{(n + 1) % 8}/0.png,0" for n in range(8) for k in range(4)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["a,b,mated", *rows]))
+    assert evaluated(read_pairs(tmp_path / "pairs.csv")).eer.high == pytest.approx(3 / 8)
 
 
 def test_cllr_is_that_of_each_pairs_own_ratio(tmp_path: Path) -> None:

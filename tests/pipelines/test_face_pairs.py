@@ -13,6 +13,7 @@ from pipelines.face_pairs import (
     ScoredPairs,
     clear_face,
     comparison_scores,
+    embed_listed,
     embed_pictures,
     score_pairs,
 )
@@ -114,6 +115,48 @@ def test_listed_pairs_and_no_others(tmp_path: Path) -> None:
     assert pairs.mated.tolist() == [True, False]
     assert pairs.score == pytest.approx([0.99, 0.99])
     assert (pairs.identical, pairs.not_compared_mated, pairs.not_compared_non_mated) == (1, 0, 1)
+
+
+def pairs_with_a_copy(folder: Path, *rows: str) -> PictureList:
+    """List pairs of x and y, two pictures each; ``copy.png`` has the pixels of the first of x."""
+    for name, red in {"x1": 1, "x2": 2, "y1": 11, "y2": 12, "copy": 1}.items():
+        save_face(folder / f"{name}.png", red=red)
+    known = ("x1.png,x2.png,1", "y1.png,y2.png,1", "x1.png,y1.png,0")
+    (folder / "pairs.csv").write_text("\n".join(["a,b,mated", *known, *rows]))
+    return read_pairs(folder / "pairs.csv")
+
+
+def test_a_copy_in_a_csv_joins_people_whom_nobody_named(tmp_path: Path) -> None:
+    listed = pairs_with_a_copy(tmp_path, "copy.png,y2.png,0")
+    assert len(listed.subjects) == 3
+    joined, seen = embed_listed(listed, ColourObserver())
+    assert len(joined.subjects) == 2
+    assert joined.pictures == seen.pictures
+    assert joined.pictures[4].subject == joined.pictures[0].subject
+    pairs = score_pairs(seen, joined, metric=Metric.L2)
+    assert pairs.mated.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        pytest.param("copy.png,x2.png,0", 5, id="the copy is of one of them"),
+        pytest.param("copy.png,y2.png,1", 4, id="the copy joins two people"),
+    ],
+)
+def test_a_row_that_a_copy_contradicts_is_named(tmp_path: Path, row: str, line: int) -> None:
+    listed = pairs_with_a_copy(tmp_path, row)
+    with pytest.raises(InputError, match=rf"pairs.csv, line {line}: not mated"):
+        embed_listed(listed, ColourObserver())
+
+
+def test_a_copy_under_two_given_names_is_refused(tmp_path: Path) -> None:
+    pairs_with_a_copy(tmp_path)
+    rows = ["x1.png,x2.png,1,x,x", "copy.png,y1.png,0,z,y"]
+    table = tmp_path / "named.csv"
+    table.write_text("\n".join(["a,b,mated,subject_a,subject_b", *rows]))
+    with pytest.raises(InputError, match="one picture, given as two people"):
+        embed_listed(read_pairs(table), ColourObserver())
 
 
 def test_nothing_left_to_compare_is_an_error(tmp_path: Path) -> None:

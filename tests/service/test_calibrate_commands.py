@@ -59,6 +59,7 @@ def test_five_people_are_refused_in_both_tongues(five: Path, tmp_path: Path) -> 
     assert said.code == 2
     assert "校准至少要 10 人" in said.err
     assert "at least 10 wanted, and 169" in said.err
+    assert "a match is possible from 9 people on" in said.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,6 +123,24 @@ def test_a_calibration_of_another_contract_or_metric_is_not_used(
         said = refused(path, five)
         assert (said.code, said.out) == (2, "")
         assert message in said.err
+
+
+def test_caps_that_the_data_do_not_support_are_not_believed(
+    contract: tuple[Path, Any], five: Path
+) -> None:
+    path, _ = contract
+    edited = replace(parse_calibration(path.read_bytes()), max_log10_lr=6.0)
+    path.write_bytes(edited.document())
+    said = refused(path, five)
+    assert (said.code, said.out) == (2, "")
+    assert "c.json: caps of -0.2218 and 6; by the people behind it" in said.err
+
+
+def test_the_built_in_caps_are_believed_from_a_file_too(five: Path, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_bytes(DEFAULT_CALIBRATION.document())
+    picture = sorted((five / "Tony_Blair").iterdir())[0]
+    assert call("compare", picture, picture, "--calibration", path).code == 0
 
 
 def test_a_file_that_is_no_calibration_is_named(five: Path, tmp_path: Path) -> None:

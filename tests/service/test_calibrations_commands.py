@@ -10,14 +10,19 @@ from typer.testing import CliRunner, Result
 from service.calibrations_commands import calibrations_app
 from service.keys_commands import keys_app
 from service.sql.database import load_or_create_database_key
+from tests.fakes import CALIBRATION_DATA
 from verifier.calibration import DEFAULT_CALIBRATION, Calibration
 
 OURS = replace(
     DEFAULT_CALIBRATION,
     name="our county",
-    min_log10_lr=-0.1,
-    max_log10_lr=0.5,
-    cap_reason="5 people",
+    min_log10_lr=-1.0,
+    max_log10_lr=1.5,
+    cap_reason="300 people",
+    data=CALIBRATION_DATA,
+)
+FEW = replace(
+    OURS, max_log10_lr=0.5, min_log10_lr=-0.1, cap_reason="5 people", data=DEFAULT_CALIBRATION.data
 )
 
 
@@ -86,3 +91,20 @@ def test_nothing_is_begun_where_no_service_was_started(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "start `zhenxue serve` there first" in refused.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_under_which_nobody_matches_is_refused(data: Path) -> None:
+    refused = run(data, "propose", written(data, FEW), key=officer(data, "王芳"))
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "nobody would match anybody" in refused.stderr
+
+
+@pytest.mark.parametrize(("slope", "blind"), [(OURS.slope, False), (0.1, True)])
+def test_who_approves_is_told_if_no_duplicate_can_be_found(
+    data: Path, slope: float, blind: bool
+) -> None:
+    what = replace(OURS, slope=slope)
+    assert run(data, "propose", written(data, what), key=officer(data, "王芳")).exit_code == 0
+    approved = run(data, "approve", what.calibration_id, key=officer(data, "李强"))
+    assert (approved.exit_code, "in force" in approved.stdout) == (0, True)
+    assert ("the duplicate search can find nobody" in approved.stderr) == blind

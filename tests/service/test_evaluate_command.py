@@ -102,7 +102,9 @@ class TestPairs:
         assert "2026-11-24" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
     def test_another_calibration_can_be_judged(self, pairs: Path, tmp_path: Path) -> None:
-        document = {**DEFAULT_CALIBRATION.to_json(), "name": "ours"}
+        # No more than five people support.
+        caps = {"min_log10_lr": -0.2, "max_log10_lr": 0.5}
+        document = {**DEFAULT_CALIBRATION.to_json(), "name": "ours", **caps}
         file = tmp_path / "calibration.json"
         file.write_text(json.dumps(document))
         assert call(pairs, "--json", "--calibration", file).json()["calibration"].startswith("ours")
@@ -110,6 +112,10 @@ class TestPairs:
         said = call(pairs, "--calibration", file)
         assert (said.code, said.out) == (2, "")
         assert "calibration for other@0" in said.err
+        file.write_text(json.dumps({**document, "max_log10_lr": 6.0}))
+        said = call(pairs, "--calibration", file)
+        assert (said.code, said.out) == (2, "")
+        assert "calibration.json: caps of -0.2 and 6; by the people behind it" in said.err
 
     def test_nothing_is_written_where_nothing_can_be(self, pairs: Path, tmp_path: Path) -> None:
         said = call(pairs, "--report", tmp_path / "absent" / "page.html")

@@ -23,7 +23,12 @@ from verifier.calibration import (
     default_calibration,
     parse_calibration,
 )
-from verifier.errors import ContractMismatchError, InvalidEvidenceError, InvalidRecordError
+from verifier.errors import (
+    ContractMismatchError,
+    InputError,
+    InvalidEvidenceError,
+    InvalidRecordError,
+)
 
 KNOWN = replace(CALIBRATION, name="涪陵 2026")
 
@@ -196,6 +201,14 @@ def test_caps_follow_the_rule_of_three_on_people() -> None:
 def test_the_default_names_its_five_people_and_takes_its_caps_elsewhere() -> None:
     assert DEFAULT_CALIBRATION.data.subjects == 5
     assert DEFAULT_CALIBRATION.exceeds_its_data
+
+
+def test_only_the_built_in_caps_may_exceed_their_data() -> None:
+    KNOWN.require_supported(None)
+    DEFAULT_CALIBRATION.require_supported(DEFAULT_CALIBRATION)
+    for other in (None, KNOWN):
+        with pytest.raises(InputError, match=r"caps of -2 and 1.959; .* at least -0.222"):
+            DEFAULT_CALIBRATION.require_supported(other)
     assert "3,000" in DEFAULT_CALIBRATION.cap_reason
     assert parse_calibration(DEFAULT_CALIBRATION.document()) == DEFAULT_CALIBRATION
 

@@ -199,3 +199,17 @@ def test_an_anchor_never_gets_weaker_and_a_face_changes_only_for_a_stronger_one(
         assert gained > 0 or (gained == 0 and outcome in {MATCH, None})
     else:
         assert gained <= 0
+
+
+@pytest.mark.parametrize("anchor", STRENGTH)
+@pytest.mark.parametrize("before", STRENGTH)
+def test_who_asked_too_often_is_told_to_come_tomorrow_where_the_face_would_decide(
+    anchor: Anchor, before: Anchor
+) -> None:
+    refused = replacement_refusal(anchor, before, None, too_often=True)
+    if anchor is not before:
+        assert refused == replacement_refusal(anchor, before, None)
+        return
+    assert refused is not None
+    assert (refused.code, refused.judgement) == (RefusalCode.TOO_OFTEN_TODAY, Judgement.RETRY)
+    assert "明天" in refused.text[0]

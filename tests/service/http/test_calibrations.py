@@ -18,6 +18,7 @@ from tests.service.http.service_stage import (
     issue_officer_key,
     open_stage,
     reopen_stage,
+    reply,
 )
 from verifier.calibration import Calibration, Metric
 from verifier.errors import InputError
@@ -91,6 +92,19 @@ class TestTwoOfficers:
         assert refused(again) == (409, "already_approved")
         assert refused(propose(stage, OURS)) == (409, "already_approved")
 
+    def test_who_approved_it_before_is_shown_when_it_is_proposed_again(
+        self, own_stage: ServiceStage
+    ) -> None:
+        stage = own_stage
+        activate(stage, OURS)
+        activate(stage, replace(OURS, name="a later one"))
+        again = propose(stage, OURS, by=stage.second_officer).json()
+        assert (again["proposed_by"], again["approved_by"]) == ("李强", None)
+        (before,) = again["earlier"]
+        assert (before["proposed_by"], before["approved_by"]) == ("王芳", "李强")
+        listed = stage.get("/v1/calibrations", by=stage.officer)["calibrations"]
+        assert again["earlier"] in [each["earlier"] for each in listed]
+
     def test_nobody_does_both(self, own_stage: ServiceStage) -> None:
         stage = own_stage
         propose(stage, OURS)
@@ -125,6 +139,7 @@ class TestTwoOfficers:
             (replace(OURS, contract_id="other@1"), "invalid_input", ("other@1", "colours@1")),
             (replace(OURS, metric=Metric.COSINE), "invalid_input", ("cosine", "l2")),
             (replace(OURS, max_log10_lr=5.0), "invalid_input", ("and 5;", "at most 4.175")),
+            (replace(OURS, max_log10_lr=0.52), "invalid_input", ("0.52", "nobody would match")),
         ],
     )
     def test_what_does_not_fit_is_told_with_what_was_wanted(
@@ -153,7 +168,8 @@ class TestTwoOfficers:
     def test_one_that_nobody_proposed(self, stage: ServiceStage) -> None:
         path = f"/v1/calibrations/{'0' * 64}/approval"
         response = stage.call("POST", path, {}, by=stage.officer)
-        assert refused(response) == (404, "unknown_subject")
+        assert refused(response) == (404, "unknown_calibration")
+        assert response.json()["title"] == "No such calibration"
 
 
 class TestSessionsKeepTheirs:
@@ -225,6 +241,29 @@ class TestAnotherModel:
             assert not back.undocumented
             back.enrol(learner_id)
             assert enrolment(back, learner_id)["outdated"] is False
+            back.hold_lesson(learner_id, class_id)
+
+    def test_a_session_in_progress_cannot_be_answered_and_says_what_helps(
+        self, tmp_path: Path
+    ) -> None:
+        """Enrolling again does not: the session's calibration is for the earlier model."""
+        with open_stage(tmp_path) as stage:
+            learner_id, class_id = stage.prepare()
+            session_id = stage.open_session(learner_id, class_id)["session_id"]
+            stage.attend(session_id, 2)
+        with reopen_stage(stage, away_s=1, contract_id="colours@2") as back:
+            while (prompt := back.prompt(session_id)) is None:
+                back.clock.advance(5)
+            path = f"/v1/prompts/{prompt['prompt_id']}/answer"
+            for enrols_again in (False, True):
+                if enrols_again:
+                    back.enrol(learner_id)
+                response = back.call("POST", path, reply(prompt))
+                assert refused(response) == (409, "session_outdated")
+                assert "重新开始" in response.json()["title_zh"]
+            closed = back.post(f"/v1/sessions/{session_id}/close")
+            assert closed["phase"] == "abandoned"
+            assert not back.undocumented
             back.hold_lesson(learner_id, class_id)
 
     def test_a_weaker_anchor_still_takes_nothing(self, tmp_path: Path) -> None:

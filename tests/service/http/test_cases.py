@@ -94,7 +94,10 @@ class TestOfficers:
         assert refused(response) == (422, "invalid_input")
         assert "too_many_comparisons does not come to same_person" in response.json()["detail"]
         assert refused(propose(stage, case_id, "nonsense")) == (422, "invalid_input")
-        assert refused(propose(stage, "none", "explained")) == (404, "unknown_subject")
+        for act in (propose, approve):
+            response = act(stage, "none", "explained")
+            assert refused(response) == (404, "unknown_case")
+            assert response.json()["title"] == "No such case"
 
     @pytest.mark.parametrize(
         "path", ["/v1/cases", "/v1/cases/x/resolution", "/v1/cases/x/approval"]
@@ -120,6 +123,11 @@ class TestTheGate:
             assert (outcome, rule["code"]) == ("refer", "DUPLICATE_FACE_UNDER_REVIEW")
         propose(stage, case_id, "same_person")
         approve(stage, case_id, "same_person")
+        outcome, rule = gate(stage, one, one_class, by=stage.officer)
+        assert (outcome, rule["code"]) == ("refer", "DUPLICATE_FACE_FOUND")
+        propose(stage, case_id, "different_people")
+        shown = listed(stage, case_id)
+        assert (shown["finding"], shown["resolution"]) == ("same_person", "different_people")
         outcome, rule = gate(stage, one, one_class, by=stage.officer)
         assert (outcome, rule["code"]) == ("refer", "DUPLICATE_FACE_FOUND")
         propose(stage, case_id, "explained")

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
+from pipelines.simulate.identity_authority import demo_identity
 from tests.pipelines.lesson_stage import CALIBRATION, OTHER_FACE, dense_policy
 from tests.service.http.conftest import OpenStage
 from tests.service.http.service_stage import ServiceStage, open_stage, reopen_stage
@@ -118,3 +119,34 @@ def test_a_search_that_can_find_nobody_is_told_at_the_start_and_to_who_approves(
     with reopen_stage(stage, away_s=120, contract_id="colours@2") as back:
         shown = back.get("/v1/calibrations", by=back.officer)["calibrations"]
         assert [each["finds_duplicates"] for each in shown] == [True, None, None]
+
+
+def test_another_platforms_wrong_enrolments_take_nothing_from_the_learner(tmp_path: Path) -> None:
+    """Name and number give it the learner's id; neither answers nor payment may hang on that."""
+    policy = dense_policy(with_duplicates=True)
+    few = replace(policy.comparison, max_per_learner_day=3, max_enrolments_per_learner_day=2)
+    policy = replace(policy, comparison=few)
+    with (
+        patch("tests.service.http.service_stage.dense_policy", lambda: policy),
+        open_stage(tmp_path) as stage,
+    ):
+        learner_id, class_id = stage.prepare()
+        person = demo_identity(1)
+        body = {
+            "reference": "not-mine",
+            "identity": {"name": person.name, "id_number": person.id_number},
+        }
+        known = stage.post("/v1/learners", body, by=stage.other_platform)
+        assert known["learner_id"] == learner_id
+        reasons = []
+        for _ in range(5):
+            stage.clock.advance(7)
+            refused = stage.enrol(learner_id, OTHER_FACE, by=stage.other_platform)
+            reasons.append((refused["outcome"], refused["reason"]))
+        assert reasons == [
+            *[("refer", "another_face_enrolled")] * 2,
+            *[("retry", "too_often_today")] * 3,
+        ]
+        session_id = stage.open_session(learner_id, class_id)["session_id"]
+        assert stage.answer(stage.prompt(session_id))["answer"] == "pass"
+        assert stage.get("/v1/cases", by=stage.officer)["cases"] == []

@@ -2,23 +2,28 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, update
 
 from service.sql import tables
-from service.sql.calibrations import LARGEST_DOCUMENT, KnownCalibration, SqlCalibrations
+from service.sql.calibrations import (
+    Activation,
+    KnownCalibration,
+    SqlCalibrations,
+    UnknownCalibrationError,
+)
 from service.sql.database import Database
 from tests.fakes import CALIBRATION, CALIBRATION_DATA, CONTRACT
-from verifier.calibration import Calibration, Metric
+from verifier.calibration import MOST_BYTES, Calibration, Metric
 from verifier.errors import (
     ContractMismatchError,
     InputError,
     InvalidRecordError,
     LedgerError,
     ProtocolError,
-    UnknownSubjectError,
 )
 
 AT = datetime(2026, 3, 2, 1, tzinfo=UTC)
@@ -122,12 +127,60 @@ class TestTwoPersons:
         approve(database, book, CALIBRATION)
         assert book.current() == CALIBRATION
 
+    def test_who_put_it_in_force_before_stays_on_record(
+        self, database: Database, book: SqlCalibrations
+    ) -> None:
+        """Sessions were judged by it: two persons wanted that, whatever is proposed since."""
+        activate(database, book, OURS)
+        activate(database, book, NEWER)
+        for which in (OURS, CALIBRATION):
+            propose(database, book, which, by="赵敏")
+        with database.reading() as tx:
+            shown = {each.calibration.name: each for each in book.known(tx)}
+        ours = shown["our county"]
+        assert (ours.proposed_by, ours.approved_by) == ("赵敏", None)
+        (first,) = ours.earlier
+        assert (first.proposed_by, first.proposed_at, first.approved_by) == ("王芳", AT, "李强")
+        built_in = Activation(proposed_by=None, proposed_at=AT, approved_by=None, approved_at=None)
+        assert shown["made up"].earlier == (built_in,)
+        assert shown["our county, newer"].earlier == ()
+        approve(database, book, OURS, by="王芳")
+        activate(database, book, NEWER)
+        propose(database, book, OURS)
+        with database.reading() as tx:
+            (again,) = (each for each in book.known(tx) if each.calibration == OURS)
+        assert [each.approved_by for each in again.earlier] == ["李强", "王芳"]
+
+    def test_of_many_approved_at_once_each_has_its_own_time(
+        self, database: Database, book: SqlCalibrations
+    ) -> None:
+        """Or which of them is in force would be anybody's guess."""
+        many = [replace(OURS, name=f"at once {number}") for number in range(6)]
+        for each in many:
+            propose(database, book, each)
+        start = Barrier(len(many))
+
+        def approve_one(what: Calibration) -> None:
+            start.wait()
+            approve(database, book, what)
+
+        threads = [Thread(target=approve_one, args=(each,)) for each in many]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with database.reading() as tx:
+            known_now = [each for each in book.known(tx) if each.approved_at is not None]
+        assert len({each.approved_at for each in known_now}) == len(many)
+        latest = max(known_now, key=lambda each: each.approved_at or AT)
+        assert latest.active
+
     def test_nobody_has_proposed_the_built_in_one(
         self, database: Database, book: SqlCalibrations
     ) -> None:
         """It is in force by itself; once it is not, one person cannot bring it back."""
         activate(database, book, OURS)
-        with pytest.raises(UnknownSubjectError):
+        with pytest.raises(UnknownCalibrationError):
             approve(database, book, CALIBRATION)
         assert book.current() == OURS
 
@@ -151,8 +204,9 @@ class TestReading:
         [
             (replace(OURS, contract_id="other@1").document(), "other@1"),
             (replace(OURS, metric=Metric.COSINE).document(), "cosine"),
-            (OURS.document() + b" " * LARGEST_DOCUMENT, f"at most {LARGEST_DOCUMENT}"),
+            (OURS.document() + b" " * MOST_BYTES, f"at most {MOST_BYTES}"),
             (replace(OURS, max_log10_lr=5.0).document(), r"5.* at most 4\.17"),
+            (replace(OURS, max_log10_lr=0.9).document(), "nobody would match anybody.* 1 was"),
             (replace(OURS, min_log10_lr=-3.0).document(), r"-3.* at least -2\.0"),
         ],
     )
@@ -260,6 +314,7 @@ def insert_approved(tx: Connection, what: Calibration) -> None:
             proposed_at=AT,
             approved_by="李强",
             approved_at=AT + timedelta(days=1),
+            earlier=[],
         )
     )
 

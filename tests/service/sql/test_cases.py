@@ -74,7 +74,7 @@ class TestOpening:
         assert case.details == {"comparison_log10_lr": 1.7}
         assert duplicate(tx, "a", "c") != case.case_id
 
-    @pytest.mark.parametrize("resolution", list(CaseResolution))
+    @pytest.mark.parametrize("resolution", [SAME, DIFFERENT])
     def test_what_two_persons_found_out_about_a_pair_is_not_asked_again(
         self, tx: Connection, resolution: CaseResolution
     ) -> None:
@@ -84,6 +84,31 @@ class TestOpening:
         (case,) = cases(tx, limit=10)
         assert case.resolution is resolution
         assert case.closed_at is not None
+
+    def test_a_pair_that_was_explained_is_asked_about_again(self, tx: Connection) -> None:
+        """Whoever was found once may enrol the same face once more."""
+        case_id = duplicate(tx)
+        for resolution in (SAME, EXPLAINED):
+            resolve(tx, case_id, resolution)
+        assert standing_cases(tx, "a") == ()
+        later = AT + timedelta(days=9)
+        measured = {"comparison_log10_lr": 2.5}
+        assert duplicate(tx, "a", "b", at=later, details=measured) == case_id
+        (case,) = cases(tx, limit=10)
+        assert (case.opened_at, case.resolution, case.proposed_by) == (later, None, None)
+        assert case.stands
+        assert case.details["comparison_log10_lr"] == 2.5
+        same, explained = case.earlier
+        assert isinstance(same, dict)
+        assert isinstance(explained, dict)
+        assert (same["resolution"], explained["resolution"]) == ("same_person", "explained")
+        assert explained["opened_at"] == AT.isoformat()
+        assert explained["details"] == {"comparison_log10_lr": 1.7}
+        # What was explained then is no answer to what was noticed now.
+        assert [fact.resolution for fact in standing_cases(tx, "a")] == [None]
+        resolve(tx, case_id, EXPLAINED)
+        duplicate(tx, at=later)
+        assert len(cases(tx, limit=1)[0].earlier) == 3
 
     def test_a_case_about_one_learner_may_come_again(self, tx: Connection) -> None:
         first = crowded(tx)
@@ -217,14 +242,19 @@ class TestResolution:
         case_id = duplicate(tx)
         resolve(tx, case_id, SAME)
         assert [fact.resolution for fact in standing_cases(tx, "b")] == [SAME]
-        propose_resolution(tx, case_id=case_id, resolution=EXPLAINED, proposed_by="李强", at=AT)
-        assert [fact.resolution for fact in standing_cases(tx, "b")] == [None]
+        for resolution in (DIFFERENT, EXPLAINED):
+            propose_resolution(
+                tx, case_id=case_id, resolution=resolution, proposed_by="李强", at=AT
+            )
+            # What two found holds until two find something else.
+            assert [fact.resolution for fact in standing_cases(tx, "b")] == [SAME]
         approve_resolution(tx, case_id=case_id, resolution=EXPLAINED, closed_by="王芳", at=AT)
         assert standing_cases(tx, "b") == ()
         (case,) = cases(tx, limit=10)
         assert case.details["comparison_log10_lr"] == 1.7
         assert case.details["earlier"] == [
             {
+                "opened_at": AT.isoformat(),
                 "resolution": "same_person",
                 "proposed_by": "王芳",
                 "closed_by": "李强",

@@ -12,7 +12,13 @@ from pipelines.clock import ManualClock
 from pipelines.comparison_budget import ComparisonBudget
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import FirstCheckpoint
-from pipelines.lesson_store import EntrySource, FoundCase, LessonStore, StoredEnrolment
+from pipelines.lesson_store import (
+    ComparisonPurpose,
+    EntrySource,
+    FoundCase,
+    LessonStore,
+    StoredEnrolment,
+)
 from service.sql import tables
 from service.sql.cases import cases
 from service.sql.database import Database
@@ -283,31 +289,37 @@ def test_an_enrolment_that_was_removed_is_not_there(store: SqlLessonStore) -> No
 
 
 DAY = date(2026, 3, 2)
+ANSWER, ENROLMENT = ComparisonPurpose
 
 
-def test_comparisons_are_counted_by_learner_and_day(store: SqlLessonStore) -> None:
+def test_comparisons_are_counted_by_learner_day_and_purpose(store: SqlLessonStore) -> None:
     with store.writing() as unit:
-        assert unit.comparison_count("l", DAY) == 0
-        unit.count_comparison("l", DAY)
-        assert unit.comparison_count("l", DAY) == 1
+        assert unit.comparison_count("l", DAY, ANSWER) == 0
+        unit.count_comparison("l", DAY, ANSWER)
+        assert unit.comparison_count("l", DAY, ANSWER) == 1
     with store.writing() as unit:
-        unit.count_comparison("l", DAY)
-        unit.count_comparison("l", DAY + timedelta(days=1))
+        unit.count_comparison("l", DAY, ANSWER)
+        unit.count_comparison("l", DAY + timedelta(days=1), ANSWER)
     with store.reading() as reader:
-        counts = [reader.comparison_count("l", DAY + timedelta(days=n)) for n in range(3)]
+        counts = [reader.comparison_count("l", DAY + timedelta(days=n), ANSWER) for n in range(3)]
+        assert reader.comparison_count("l", DAY, ENROLMENT) == 0
     assert counts == [2, 1, 0]
+    with store.writing() as unit:
+        unit.count_comparison("l", DAY, ENROLMENT)
+        both = [unit.comparison_count("l", DAY, purpose) for purpose in (ANSWER, ENROLMENT)]
+    assert both == [2, 1]
 
 
 def test_a_comparison_of_a_unit_that_fails_is_not_counted(store: SqlLessonStore) -> None:
     def fail() -> None:
         with store.writing() as unit:
-            unit.count_comparison("l", DAY)
+            unit.count_comparison("l", DAY, ANSWER)
             raise RuntimeError("something else went wrong")
 
     with pytest.raises(RuntimeError):
         fail()
     with store.reading() as reader:
-        assert reader.comparison_count("l", DAY) == 0
+        assert reader.comparison_count("l", DAY, ANSWER) == 0
 
 
 def test_what_threads_count_at_the_same_time_is_all_counted(store: SqlLessonStore) -> None:
@@ -317,7 +329,7 @@ def test_what_threads_count_at_the_same_time_is_all_counted(store: SqlLessonStor
         start.wait()
         for _ in range(10):
             with store.writing() as unit:
-                unit.count_comparison("l", DAY)
+                unit.count_comparison("l", DAY, ANSWER)
 
     threads = [Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -325,20 +337,22 @@ def test_what_threads_count_at_the_same_time_is_all_counted(store: SqlLessonStor
     for thread in threads:
         thread.join()
     with store.reading() as reader:
-        assert reader.comparison_count("l", DAY) == 40
+        assert reader.comparison_count("l", DAY, ANSWER) == 40
 
 
 def test_a_budget_holds_over_sql(store: SqlLessonStore) -> None:
     """Answers that are judged at the same time cannot pass the limit together."""
     budget = ComparisonBudget(
-        store=store, clock=ManualClock(STARTS), rules=ComparisonRules(max_per_learner_day=7)
+        store=store,
+        clock=ManualClock(STARTS),
+        rules=ComparisonRules(max_per_learner_day=7, max_enrolments_per_learner_day=1),
     )
     start, granted = Barrier(6), list[bool]()
 
     def answer() -> None:
         start.wait()
         for _ in range(4):
-            with budget.reserve("l") as reserved, store.writing() as unit:
+            with budget.reserve("l", ANSWER) as reserved, store.writing() as unit:
                 reserved.settle(unit, compared=True)
             granted.append(reserved.granted)
 
@@ -348,7 +362,7 @@ def test_a_budget_holds_over_sql(store: SqlLessonStore) -> None:
     for thread in threads:
         thread.join()
     with store.reading() as reader:
-        assert reader.comparison_count("l", DAY) == sum(granted) <= 7
+        assert reader.comparison_count("l", DAY, ANSWER) == sum(granted) <= 7
         found = [(case.kind, case.learner_ids) for case in cases(reader.tx, limit=9)]
     assert found == [(CaseKind.TOO_MANY_COMPARISONS, ("l",))]
 

@@ -22,13 +22,16 @@ def upgrade(operations: Operations) -> None:
         "comparison_count",
         sa.Column("learner_id", sa.String(length=64), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("purpose", sa.String(length=16), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["learner_id"],
             ["learner.learner_id"],
             name=operations.f("fk_comparison_count_learner_id"),
         ),
-        sa.PrimaryKeyConstraint("learner_id", "day", name=operations.f("pk_comparison_count")),
+        sa.PrimaryKeyConstraint(
+            "learner_id", "day", "purpose", name=operations.f("pk_comparison_count")
+        ),
     )
 
 
@@ -42,6 +45,7 @@ def _make_calibration(operations: Operations) -> None:
         sa.Column("proposed_at", _TIME, nullable=False),
         sa.Column("approved_by", sa.String(length=200), nullable=True),
         sa.Column("approved_at", _TIME, nullable=True),
+        sa.Column("earlier", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("calibration_id", name=operations.f("pk_calibration")),
     )
     operations.create_index(
