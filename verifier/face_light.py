@@ -11,9 +11,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from verifier.arrays import Float32Array, FloatArray
+from verifier.arrays import Flags, Float32Array, FloatArray
 
 # The levels from which on OFIQ calls a pixel under- or over-exposed.
 SHADOW_LEVEL: Final = 25.0
@@ -61,9 +60,7 @@ class LightMeasures:
 NO_LIGHT: Final = LightMeasures(underexposed=0.0, overexposed=0.0, evenness=None)
 
 
-def measure_light(
-    luma: Float32Array, mesh_px: Float32Array, inside: NDArray[np.bool_]
-) -> LightMeasures:
+def measure_light(luma: Float32Array, mesh_px: Float32Array, inside: Flags) -> LightMeasures:
     """Measure the light on a face.
 
     Parameters
@@ -75,12 +72,13 @@ def measure_light(
     inside
         Shape (height, width): what belongs to the face.
     """
-    halves = [half for half in _halves(luma, mesh_px, inside) if half.size]
+    halves = [half for half in _halves(luma, mesh_px, inside) if half.any()]
     if not halves:
         return NO_LIGHT
+    shadow, highlight = luma <= SHADOW_LEVEL, luma >= HIGHLIGHT_LEVEL
     return LightMeasures(
-        underexposed=min(float(np.mean(half <= SHADOW_LEVEL)) for half in halves),
-        overexposed=min(float(np.mean(half >= HIGHLIGHT_LEVEL)) for half in halves),
+        underexposed=min(_share(shadow, half) for half in halves),
+        overexposed=min(_share(highlight, half) for half in halves),
         evenness=_evenness(luma, mesh_px),
     )
 
@@ -100,9 +98,7 @@ def shared_light(right: Float32Array, left: Float32Array) -> float:
     return float(np.minimum(_histogram(right), _histogram(left)).sum())
 
 
-def beyond(
-    shape: tuple[int, int], point_px: FloatArray, direction: FloatArray
-) -> NDArray[np.bool_]:
+def beyond(shape: tuple[int, int], point_px: FloatArray, direction: FloatArray) -> Flags:
     """Return which pixels of a picture lie beyond a point, seen along a direction.
 
     Parameters
@@ -117,13 +113,16 @@ def beyond(
     return np.asarray((columns - x) * across + (rows - y) * down > 0)
 
 
-def _halves(
-    luma: Float32Array, mesh_px: Float32Array, inside: NDArray[np.bool_]
-) -> tuple[Float32Array, Float32Array]:
-    """Return luma of the face above and below the middle of the nose."""
+def _share(found: Flags, among: Flags) -> float:
+    """Return how many of ``among`` are ``found`` too, 0 to 1; there must be some."""
+    return int(np.count_nonzero(found & among)) / int(np.count_nonzero(among))
+
+
+def _halves(luma: Float32Array, mesh_px: Float32Array, inside: Flags) -> tuple[Flags, Flags]:
+    """Return which pixels of the face lie above, and below, the middle of the nose."""
     forehead, middle, chin = mesh_px[[FOREHEAD, NOSE_BRIDGE, CHIN]].astype(np.float64)
     is_below = beyond((luma.shape[0], luma.shape[1]), middle, chin - forehead)
-    return luma[inside & ~is_below], luma[inside & is_below]
+    return inside & ~is_below, inside & is_below
 
 
 def _evenness(luma: Float32Array, mesh_px: Float32Array) -> float | None:

@@ -140,8 +140,12 @@ def _variance(values: Float32Array, mask: NDArray[np.bool_]) -> float:
 
 def _grain(luma: Float32Array, inside: NDArray[np.bool_]) -> float:
     """Return the standard deviation of noise, 0 to 1; the median leaves lashes and hair out."""
-    found = np.abs(cv2.filter2D(luma, cv2.CV_32F, NOISE_KERNEL)[inside])
-    return float(np.median(found)) / NORMAL_MEDIAN / 255.0 if found.size else 0.0
+    # Every other row: half of some ten thousand pixels tell a median as well.
+    found = np.abs(cv2.filter2D(luma, cv2.CV_32F, NOISE_KERNEL)[::2][inside[::2]])
+    if not found.size:
+        return 0.0
+    middle = found.size // 2
+    return float(np.partition(found, middle)[middle]) / NORMAL_MEDIAN / 255.0
 
 
 def _shading(luma: Float32Array, points: Float32Array, inside: NDArray[np.bool_]) -> float:
