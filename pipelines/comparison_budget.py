@@ -4,8 +4,8 @@ What an answer tells is one of three outcomes, whatever number of frames it had;
 one comparison, and so is an enrolment that was compared with an earlier one. The two are counted
 apart: whoever may enrol a learner, any platform that knows name and number, must not use up what
 the learner's own answers are compared with. Counted is, in the unit of work that makes it true,
-whatever was told. A place is reserved before anybody looks at a
-face, so that answers which are judged at the same time cannot together pass the limit.
+whatever was told. A place is reserved before anybody looks at a face, so that answers which are
+judged at the same time cannot together pass the limit.
 
 Reservations are in memory: what was not told before a crash taught nobody anything, and an
 archive has one process that writes to it.
