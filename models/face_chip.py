@@ -15,6 +15,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from models.similarity import as_complex, fit_similarity
 from verifier.arrays import Float32Array, FloatArray, Pixels
 from verifier.detection import Detection
 
@@ -82,7 +83,7 @@ class ChipSquare:
     def at(self, chip_points: FloatArray) -> FloatArray:
         """Return where points of the chip, shape (n, 2), lie in the picture, same shape."""
         middle = (CHIP_SIDE_PX - 1) / 2
-        spots = _as_complex(chip_points) - complex(middle, middle)
+        spots = as_complex(chip_points) - complex(middle, middle)
         spots = self.centre + spots * self.turn * self.side_px / (CHIP_SIDE_PX - 1)
         return np.stack((spots.real, spots.imag), axis=-1)
 
@@ -129,20 +130,12 @@ def face_chip(pixels: Pixels, points_px: FloatArray, template_px: FloatArray) ->
 
 
 def fit_square(points_px: FloatArray, template_px: FloatArray) -> ChipSquare:
-    """Return the square under the least-squares similarity from template to points.
-
-    As complex numbers a similarity is ``q = a * p + b``, so the fit is one division.
-    """
-    template, points = _as_complex(template_px), _as_complex(points_px)
-    spread = template - template.mean()
-    a = np.vdot(spread, points - points.mean()) / np.vdot(spread, spread)
-    b = points.mean() - a * template.mean()
+    """Return the square under the least-squares similarity from template to points."""
+    a, b = fit_similarity(template_px, points_px)
     centre = a * complex(CHIP_SIDE_PX, CHIP_SIDE_PX) / 2 + b
     scale = abs(a)
     # dlib counts the pixels a rectangle covers, so the distance between corners is one less.
-    return ChipSquare(
-        centre=complex(centre), side_px=CHIP_SIDE_PX * scale - 1, turn=complex(a) / scale
-    )
+    return ChipSquare(centre=centre, side_px=CHIP_SIDE_PX * scale - 1, turn=a / scale)
 
 
 def pyramid_levels(square: ChipSquare) -> int:
@@ -209,8 +202,3 @@ def _has_neighbours(
     spots = square.at(np.stack(np.meshgrid(steps, steps), axis=-1))
     x, y = spots[..., 0], spots[..., 1]
     return (x >= 0) & (y >= 0) & (x < width - 1) & (y < height - 1)
-
-
-def _as_complex(points: FloatArray) -> "np.ndarray[tuple[int, ...], np.dtype[np.complex128]]":
-    """Return points, shape (..., 2), as x + iy."""
-    return points[..., 0] + 1j * points[..., 1]

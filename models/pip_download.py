@@ -5,7 +5,6 @@ before it is handed over. What pip prints can hold addresses and passwords of a 
 they are taken out before any of it reaches an error message.
 """
 
-import hashlib
 import os
 import re
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from models.digests import digest_of_file
 from verifier.errors import ModelUnavailableError
 from verifier.protocols import ProgressSink
 
@@ -115,8 +115,7 @@ def check_artefact(path: Path, artefact: PinnedArtefact) -> None:
     """
     if not path.is_file():
         raise ModelUnavailableError(f"pip brought no {artefact.file_name}")
-    with path.open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    seen = digest_of_file(path)
     if seen != artefact.sha256:
         raise ModelUnavailableError(
             f"{artefact.file_name}: sha256 {seen[:12]}, wanted {artefact.sha256[:12]}"

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from models.network import Network
+from models.similarity import fit_similarity
 from verifier.arrays import Float32Array, FloatArray, Pixels
 from verifier.detection import Detection
 from verifier.errors import ModelUnavailableError
@@ -40,15 +41,9 @@ class FivePointAligner:
 
 
 def picture_to_chip(points_px: FloatArray) -> FloatArray:
-    """Return the 2 x 3 least-squares similarity that lays five points, (5, 2), on the template.
-
-    As complex numbers a similarity is ``q = a * p + b``, so the fit is one division.
-    """
-    points, template = _as_complex(points_px), _as_complex(TEMPLATE)
-    spread = points - points.mean()
+    """Return the 2 x 3 least-squares similarity that lays five points, (5, 2), on the template."""
     # Five points in one spot have no size; a face of one pixel is as good as any.
-    a = np.vdot(spread, template - template.mean()) / max(np.vdot(spread, spread).real, 1.0)
-    b = template.mean() - a * points.mean()
+    a, b = fit_similarity(points_px, TEMPLATE, least_spread=1.0)
     return np.array([(a.real, -a.imag, b.real), (a.imag, a.real, b.imag)])
 
 
@@ -89,8 +84,3 @@ class SfaceEmbedder:
         if not 0 < length < np.inf:  # written so that NaN fails
             raise ModelUnavailableError(f"SFace gave a vector of length {length}")
         return np.asarray(vector / length, dtype=np.float32)
-
-
-def _as_complex(points: FloatArray) -> "np.ndarray[tuple[int, ...], np.dtype[np.complex128]]":
-    """Return points, shape (n, 2), as x + iy."""
-    return points[..., 0] + 1j * points[..., 1]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from models.artefacts import ArtefactStore
-from models.manifest import digest_of, write_durably
+from models.digests import digest_of
+from models.manifest import write_durably
 from models.packs import load_packs
 from models.pip_download import PipDownloader, Silent
 from verifier.errors import ModelUnavailableError

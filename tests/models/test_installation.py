@@ -13,9 +13,9 @@ import pytest
 
 from models import installation, installed_pack
 from models.conversion import ConverterName
+from models.digests import digest_of
 from models.installation import InstalledPack, PackState, install, open_pack, status
 from models.installed_pack import open_installed, pack_folder
-from models.manifest import digest_of
 from models.packs import (
     Contract,
     Library,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from models.conversion import ConverterName, convert_weights
+from models.digests import digest_of
 from models.face_search import fit_to_grid
 from models.image_decoder import decode_image
 from models.installed_pack import InstalledPack, PackFile, open_pack
-from models.manifest import digest_of
 from models.observer import open_observer
 from models.packs import Parts, find_pack
 from models.parts import open_parts

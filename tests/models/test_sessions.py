@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from models import sessions
+from models.digests import digest_of
 from models.installation import InstalledPack, open_pack
 from models.installed_pack import PackFile
-from models.manifest import digest_of
 from models.onnx_graph import OnnxGraph, Port
 from models.packs import SelfTest
 from models.self_test import pattern, run_self_test, sample

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from models.conversion import convert_weights
+from models.digests import digest_of
 from models.face_search import keep_surest
 from models.image_decoder import decode_image
-from models.manifest import digest_of
 from models.packs import find_pack
 from models.self_test import pattern, run_self_test
 from models.sessions import OnnxSession
