@@ -11,7 +11,8 @@ from pipelines.simulate.webcam import Webcam
 
 ANSWER_DELAY_S = 4.0
 """From the prompt's arrival to the frames': a browser opens the camera and uploads."""
-POLL_EVERY_S = 3.0
+POLL_EVERY_S = 6.0
+"""A tenth of the time that a prompt waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
