@@ -126,4 +126,5 @@ def test_what_was_acknowledged_last_is_signed_at_the_end(tmp_path: Path) -> None
         count = acknowledged(application)
         assert application.archive.checkpoint.size < count
     assert application.archive.checkpoint.size == count == acknowledged(application)
+    application.database.close()  # looking into it opened it again
     verify(application)
