@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any
 
 import cv2
 import numpy as np
 from platformdirs import user_cache_path
 
+from benchmarks.frame_speed import PICTURES
 from benchmarks.publication import publish
 from models.attack_detector import (
     BONA_FIDE,
@@ -34,8 +35,6 @@ from models.observer import FaceObserver, open_observer
 from models.packs import find_pack
 from verifier.arrays import Pixels
 from verifier.observation import Box
-
-PICTURES: Final = (".jpg", ".jpeg", ".png")
 
 
 def yunet_box(detector: Any, pixels: Pixels, near: Box) -> Box | None:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from platformdirs import user_cache_path
 
+from benchmarks.frame_speed import photographs
 from benchmarks.publication import publish
 from models.blazeface import BACK, FULL, SHORT, BlazeFaceDetector
 from models.conversion import convert_weights
@@ -126,7 +127,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cache-dir", type=Path, default=user_cache_path("zhenxue"))
     options = parser.parse_args()
-    paths = sorted(p for p in options.folder.rglob("*") if p.suffix in {".jpg", ".png"})
+    paths = photographs(options.cache_dir, options.folder)
     pictures = [decode_image(path.read_bytes(), STILL_LIMITS).pixels for path in paths]
     pack = install(find_pack("default"), options.cache_dir)
     detectors = open_detectors(options.cache_dir, options.models)

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from platformdirs import user_cache_path
 
+from benchmarks.frame_speed import PICTURES
 from benchmarks.publication import publish
 from benchmarks.stock_steps import StockSteps, stock_weights
 from models.image_decoder import decode_image
@@ -29,7 +30,6 @@ from verifier.errors import InputError
 from verifier.subject_bootstrap import Interval, drawn_weights, interval_edges
 
 TOLERANCE: Final = 0.6  # the distance `face_recognition` made customary
-PICTURES: Final = (".jpg", ".jpeg", ".png")
 BOOTSTRAP_ROUNDS: Final = 2000
 
 Vectors: TypeAlias = Sequence[Float32Array | None]

@@ -31,6 +31,7 @@ from benchmarks.degradations import (
     side_light,
     turned,
 )
+from benchmarks.frame_speed import PICTURES
 from benchmarks.publication import publish
 from models.image_decoder import STILL_LIMITS, decode_image
 from models.installation import install
@@ -154,7 +155,7 @@ def main() -> None:
 
 def _photographs(folder: Path, observer: FaceObserver) -> Iterable[_Photograph]:
     for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in {".jpg", ".jpeg", ".png"}:
+        if path.suffix.lower() in PICTURES:
             pixels = _shrunk(decode_image(path.read_bytes(), STILL_LIMITS).pixels)
             faces = observer.observe(pixels).faces
             if faces:

@@ -26,7 +26,7 @@ from pipelines.lesson_store import (
     LessonUnit,
     StoredEnrolment,
 )
-from verifier.eligibility_facts import CHINA_TIME
+from verifier.eligibility_facts import china_day
 from verifier.errors import UnknownSubjectError
 from verifier.policy import ComparisonRules
 from verifier.protocols import Clock
@@ -138,8 +138,3 @@ def _enrolment(unit: LessonReader, learner_id: str) -> StoredEnrolment | None:
         return unit.enrolment(learner_id)
     except UnknownSubjectError:
         return None
-
-
-def china_day(at: datetime) -> date:
-    """Return the day that it is in China."""
-    return at.astimezone(CHINA_TIME).date()

@@ -10,13 +10,13 @@ from models.packs import find_pack
 from pipelines.calibration_groups import read_groups
 from pipelines.calibration_page import page
 from pipelines.calibration_report import CalibrationReport, calibrate
-from pipelines.comparison_budget import china_day
 from pipelines.picture_lists import read_folder
 from service.chosen_calibration import metric_of
 from service.chosen_models import chosen_observer
 from service.console_output import ExitCode, out, print_json, progress_bars, reports_errors
 from service.output_files import require_writable, write_whole
 from service.settings import read_settings
+from verifier.eligibility_facts import china_day
 
 
 @reports_errors

@@ -8,8 +8,12 @@ from service.settings import Settings
 from verifier.protocols import AttackDetector
 
 
-def chosen_observer(settings: Settings, *, judge_attacks: bool = False) -> FaceObserver:
+def chosen_observer(
+    settings: Settings, *, pack: InstalledPack | None = None, judge_attacks: bool = False
+) -> FaceObserver:
     """Open the pack of ``ZHENXUE_PACK`` and, where it is to judge attacks, that for them.
+
+    ``pack`` is that pack, where the caller has it open: its files are not hashed again.
 
     Raises
     ------
@@ -19,7 +23,7 @@ def chosen_observer(settings: Settings, *, judge_attacks: bool = False) -> FaceO
         If it is not installed, damaged, bars commercial use unasked, or observes no faces.
     """
     return open_observer(
-        _open(settings.pack, settings),
+        pack or _open(settings.pack, settings),
         threads=settings.threads,
         attack_detector=chosen_attack_detector(settings) if judge_attacks else None,
         batch_slots=settings.batch_slots,

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from models.packs import find_pack
 from models.pip_download import Silent
-from pipelines.comparison_budget import china_day
 from pipelines.evaluation import DEFAULT_ROUNDS, evaluate
 from pipelines.evaluation_report import evaluation_page
 from pipelines.evaluation_result import Evaluation
@@ -30,6 +29,7 @@ from service.console_output import (
 )
 from service.output_files import require_writable, write_whole
 from service.settings import read_settings
+from verifier.eligibility_facts import china_day
 from verifier.errors import InputError
 from verifier.measured_rate import MeasuredRate
 from verifier.protocols import ProgressSink

@@ -40,7 +40,7 @@ def serve_command(
     bound = listen(settings.host, settings.port)  # refused before anything is opened
     try:
         with progress_bars() as bars:
-            install(
+            pack = install(
                 wanted,
                 settings.cache_dir,
                 progress=bars,
@@ -48,7 +48,7 @@ def serve_command(
             )
         with open_application(
             settings,
-            observer=chosen_observer(settings, judge_attacks=True),
+            observer=chosen_observer(settings, pack=pack, judge_attacks=True),
             metric=metric,
             calibration=default_calibration(wanted.contract_id),
             policy=default_policy(),

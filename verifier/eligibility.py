@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from verifier.eligibility_facts import CHINA_TIME, EligibilityFacts
+from verifier.eligibility_facts import EligibilityFacts, china_day
 from verifier.eligibility_result import GateCode, GateOutcome, RuleResult
 from verifier.eligibility_rules import RULES, credit_hour_s, utc_text
 from verifier.errors import InvalidRecordError
@@ -82,7 +82,7 @@ def decide(facts: EligibilityFacts, policy: Policy) -> Eligibility:
     InvalidRecordError
         If a value of the policy does not hold on the day of ``facts.as_of`` in China.
     """
-    policy.require_valid_on(facts.as_of.astimezone(CHINA_TIME).date())
+    policy.require_valid_on(china_day(facts.as_of))
     results = tuple(rule(facts, policy) for rule in RULES)
     credited_s = round(math.fsum(session.credited_s for session in facts.sessions), 6)
     return Eligibility(

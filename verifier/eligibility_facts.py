@@ -33,6 +33,11 @@ FINAL_PHASES: Final = frozenset({SessionPhase.CLOSED, SessionPhase.ABANDONED})
 _ROUNDING_S: Final = 1e-3
 
 
+def china_day(at: datetime) -> date:
+    """Return the day that it is in China."""
+    return at.astimezone(CHINA_TIME).date()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentFact:
     """One period in which the learner consented to face processing, and to which text."""
@@ -90,7 +95,7 @@ class ClassFact:
 
     def meets_on(self, at: datetime) -> bool:
         """Whether ``at`` lies on one of its days, the first and the last included."""
-        return self.starts_on <= at.astimezone(CHINA_TIME).date() <= self.ends_on
+        return self.starts_on <= china_day(at) <= self.ends_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from service.sql import registry
 from service.sql.errors import StorageBusyError
 from service.sql.lesson_store import SqlLessonReader
 from service.sql.registry import Registration
-from verifier.eligibility_facts import CHINA_TIME
+from verifier.eligibility_facts import china_day
 from verifier.enrolment import (
     MIN_LIVE_FRAMES,
     Anchor,
@@ -373,7 +373,7 @@ def _vouching(
 def _identity(said: IdentityIn | None, now: datetime) -> Identity | None:
     if said is None:
         return None
-    today = now.astimezone(CHINA_TIME).date()
+    today = china_day(now)
     return parse_identity(said.name, said.id_number, today=today)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from pipelines.face_pairs import ScoredPairs
+from tests.fakes import CONTRACT
 from verifier.calibration import Metric
 
-CONTRACT = "made-up-network@0123"
 SPREAD = 0.07
 """Standard deviation of the scores of either kind."""
 

@@ -20,7 +20,8 @@ from pipelines.calibration import (
 from pipelines.embedded_pictures import EmbeddedPictures
 from pipelines.face_pairs import ScoredPairs
 from pipelines.picture_lists import FacePicture
-from tests.pipelines.score_sets import CONTRACT, SPREAD, score_set
+from tests.fakes import CONTRACT
+from tests.pipelines.score_sets import SPREAD, score_set
 from verifier.calibration import parse_calibration
 from verifier.comparison import OutcomeRules
 from verifier.errors import InputError, TooFewTrialsError

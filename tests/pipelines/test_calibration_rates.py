@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pytest
@@ -15,23 +14,10 @@ from pipelines.calibration_rates import (
     measure_rates,
 )
 from pipelines.face_pairs import ScoredPairs
-from tests.fakes import CALIBRATION_DATA
-from tests.pipelines.score_sets import CONTRACT, score_set
-from verifier.calibration import Calibration, Metric
+from tests.fakes import CALIBRATION
+from tests.pipelines.score_sets import score_set
 
-# A match from a score of 0.6, no match up to 0.325; the caps allow both.
-CALIBRATION = Calibration(
-    name="site",
-    made_on=date(2026, 3, 1),
-    contract_id=CONTRACT,
-    metric=Metric.L2,
-    slope=10.0,
-    intercept=-5.0,
-    min_log10_lr=-2.0,
-    max_log10_lr=2.0,
-    cap_reason="made up",
-    data=CALIBRATION_DATA,
-)
+# A match from a score of 0.6, no match up to 0.325 under CALIBRATION; its caps allow both.
 MATCH, UNSURE, MISMATCH = 0.7, 0.5, 0.2
 PEOPLE = 12
 FMR, FNMR = RateName.FMR, RateName.FNMR

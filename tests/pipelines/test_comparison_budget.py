@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipelines.clock import ManualClock
-from pipelines.comparison_budget import ComparisonBudget, Reservation, china_day
+from pipelines.comparison_budget import ComparisonBudget, Reservation
 from pipelines.lesson_store import ComparisonPurpose
 from tests.memory_store import MemoryStore
 from tests.pipelines.lesson_stage import BLURRED, LEARNER_FACE, NOBODY, OTHER_FACE, LessonStage
 from verifier.answer import AnswerReason
+from verifier.eligibility_facts import china_day
 from verifier.errors import LedgerError
 from verifier.policy import ComparisonRules
 from verifier.prompt import Judgement

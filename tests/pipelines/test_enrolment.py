@@ -16,7 +16,7 @@ from pipelines.archive import Archive
 from pipelines.archive_verification import verify_archive
 from pipelines.check import FrameChecker
 from pipelines.clock import ManualClock
-from pipelines.comparison_budget import ComparisonBudget, china_day
+from pipelines.comparison_budget import ComparisonBudget
 from pipelines.duplicates import DuplicateSearch, same_time
 from pipelines.enrolment import Enroller, Vouching
 from pipelines.erasure import FaceEraser
@@ -49,6 +49,7 @@ from tests.portrait_pictures import frames_of, shrunk, side_by_side
 from verifier.arrays import Float32Array
 from verifier.calibration import DEFAULT_CALIBRATION, Calibration, Metric
 from verifier.comparison import Template
+from verifier.eligibility_facts import china_day
 from verifier.enrolment import Anchor, EnrolmentPicture, Refusal, RefusalCode
 from verifier.errors import (
     ContractMismatchError,

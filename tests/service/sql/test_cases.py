@@ -1,6 +1,6 @@
 """Cases on record: one for a pair, closed by two persons, seen by the gate from either side."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from threading import Thread
@@ -64,6 +64,26 @@ def resolve(tx: Connection, case_id: str, resolution: CaseResolution) -> None:
 
 def code_of(refused: pytest.ExceptionInfo[ProtocolError]) -> str:
     return refused.value.code
+
+
+def closed_meanwhile(
+    database: Database, opened: Callable[[Connection], str], resolution: CaseResolution
+) -> tuple[str, list[str]]:
+    """Open and close a case while another unit opens it; return its id and what that one got."""
+    found: list[str] = []
+
+    def open_it() -> None:
+        with database.writing() as tx:
+            found.append(opened(tx))
+
+    thread = Thread(target=open_it)
+    with database.writing() as tx:
+        case_id = opened(tx)
+        thread.start()
+        thread.join(0.2)  # it waits for this unit
+        resolve(tx, case_id, resolution)
+    thread.join()
+    return case_id, found
 
 
 class TestOpening:
@@ -141,19 +161,7 @@ class TestOpening:
     ) -> None:
         with database.writing() as tx:
             register(tx)
-        found: list[str] = []
-
-        def open_it() -> None:
-            with database.writing() as tx:
-                found.append(duplicate(tx))
-
-        thread = Thread(target=open_it)
-        with database.writing() as tx:
-            case_id = duplicate(tx)
-            thread.start()
-            thread.join(0.2)  # it waits for this unit
-            resolve(tx, case_id, DIFFERENT)
-        thread.join()
+        case_id, found = closed_meanwhile(database, duplicate, DIFFERENT)
         assert found == [case_id]
 
     def test_a_case_about_one_learner_that_is_closed_meanwhile_comes_again(
@@ -162,19 +170,7 @@ class TestOpening:
         """What is noticed now was not known when the earlier one was explained."""
         with database.writing() as tx:
             register(tx)
-        found: list[str] = []
-
-        def open_it() -> None:
-            with database.writing() as tx:
-                found.append(crowded(tx))
-
-        thread = Thread(target=open_it)
-        with database.writing() as tx:
-            first = crowded(tx)
-            thread.start()
-            thread.join(0.2)
-            resolve(tx, first, EXPLAINED)
-        thread.join()
+        first, found = closed_meanwhile(database, crowded, EXPLAINED)
         with database.reading() as tx:
             ids = {case.case_id for case in cases(tx, limit=10)}
         assert ids == {first, *found}
