@@ -28,7 +28,7 @@ from pipelines.lesson_store import (
 )
 from verifier.eligibility_facts import china_day
 from verifier.errors import UnknownSubjectError
-from verifier.policy import ComparisonRules
+from verifier.policy_groups import ComparisonRules
 from verifier.protocols import Clock
 from verifier.review_case import CaseKind
 

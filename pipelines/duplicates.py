@@ -18,7 +18,7 @@ from verifier.calibration import Calibration
 from verifier.comparison import Template
 from verifier.errors import ContractMismatchError, LedgerError, UnknownSubjectError
 from verifier.identification import OperatingPoint, operating_point
-from verifier.policy import DuplicateRules
+from verifier.policy_groups import DuplicateRules
 from verifier.review_case import CaseKind
 
 SAME_TIME_S: Final = 0.1

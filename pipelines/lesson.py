@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 
 from verifier.answer import AnswerReason
-from verifier.assurance import Assurance
+from verifier.assurance import Assurance, LearnerPath
 from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
 from verifier.enrolment import Anchor
@@ -18,7 +18,6 @@ from verifier.schedule import (
     ScheduleHeader,
     SchedulePromise,
     commitment,
-    seed,
 )
 from verifier.session_state import SessionState
 
@@ -78,6 +77,7 @@ class FirstCheckpoint:
 
     size: int
     root: bytes  # 32 bytes
+    cosignatures: tuple[bytes, ...] = ()  # of witnesses, as `verifier.schedule.seed` takes them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,14 @@ class Lesson:
         None while it is in progress.
     calibration_id
         Of the calibration that all its answers are judged by; None: opened before they had ids.
+    path, grant_id
+        How the learner is known in it, and by which officer's grant if not by the face.
+    extra_time
+        Whether the learner was granted more time for each answer.
+    makes_up
+        The session whose misses it makes up for; None: none.
+    device_id
+        Of the key that signs its answers; None: in no frame, or nobody came yet.
     version
         How often it was saved; a save of another version is refused.
     """
@@ -132,6 +140,11 @@ class Lesson:
     answers: tuple[ArchivedAnswer, ...] = ()
     end: LessonEnd | None = None
     calibration_id: str | None = None
+    path: LearnerPath = LearnerPath.FACE
+    grant_id: str | None = None
+    extra_time: bool = False
+    makes_up: str | None = None
+    device_id: str | None = None
     version: int = 0
 
     @property
@@ -144,6 +157,7 @@ class Lesson:
             header=self.header,
             committed=commitment(self.secret, self.header),
             checkpoint_root=self.checkpoint.root,
+            cosignatures=self.checkpoint.cosignatures,
         )
 
     def due_from(self, index: int) -> Iterator[PlannedPrompt]:
@@ -151,9 +165,7 @@ class Lesson:
 
         ``ValueError`` if it never began.
         """
-        promise = self.promise
-        drawn = seed(promise.secret, promise.committed, promise.checkpoint_root)
-        planned = PlannedPrompts(seed=drawn, parameters=self.header.parameters)
+        planned = PlannedPrompts(seed=self.promise.seed, parameters=self.header.parameters)
         return (p for p in islice(planned, index, None) if not self._paused_at(p.offset_s))
 
     def _paused_at(self, offset_s: float) -> bool:

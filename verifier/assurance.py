@@ -8,3 +8,10 @@ class Assurance(StrEnum):
 
     FRAME = "frame"
     PLATFORM = "platform"
+
+
+class LearnerPath(StrEnum):
+    """How the learner is known in a session; fixed when it opens."""
+
+    FACE = "face"
+    NON_FACE = "non_face"  # by an officer's grant, made before

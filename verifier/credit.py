@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from verifier.policy import CreditRules
+from verifier.policy_groups import CreditRules
 from verifier.session_score import Decision
 
 

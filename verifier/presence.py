@@ -32,7 +32,8 @@ from verifier.evidence import (
     outcome_log_lr,
     phase_log_likelihoods,
 )
-from verifier.policy import Policy, PresenceRates
+from verifier.policy import Policy
+from verifier.policy_groups import PresenceRates
 
 GRID_S = 5.0  # the longest step between two moments that are looked at
 MAX_STEPS = 4_000  # a longer lesson gets longer steps, never more memory

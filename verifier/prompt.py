@@ -5,19 +5,21 @@ they are allowed.
 """
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from verifier.check import Check, Outcome
 from verifier.errors import ProtocolError
-from verifier.policy import PromptRules
+from verifier.policy_groups import PromptRules
 
 
 class PromptKind(StrEnum):
     """What the learner is asked for; the policy says which kinds the schedule may draw."""
 
     SILENT_CAPTURE = "silent_capture"
+    TYPED_CODE = "typed_code"  # shows that somebody is there, never who
+    OFFICER_CALL = "officer_call"  # an officer speaks with the learner and records it
 
 
 class PromptOrigin(StrEnum):
@@ -27,6 +29,13 @@ class PromptOrigin(StrEnum):
     SCHEDULED = "scheduled"
     ADDED = "added"  # by a supervisor
     CLOSING = "closing"
+
+
+class AddedBecause(StrEnum):
+    """Why a prompt was added to the schedule."""
+
+    SUPERVISOR = "supervisor"  # an officer wanted it
+    POSTERIOR = "posterior"  # the learner may be gone
 
 
 class PromptStatus(StrEnum):
@@ -77,6 +86,10 @@ class Prompt:
         Nonces of earlier attempts, so that none is ever accepted again.
     resolved_at
         When it passed, was referred or was found missed; None while open.
+    added_because
+        Given exactly when ``origin`` is ``added``.
+    code
+        What has to be typed; None for other kinds.
     """
 
     prompt_id: str
@@ -94,6 +107,8 @@ class Prompt:
     attempts: tuple[Attempt, ...] = ()
     spent_nonces: tuple[bytes, ...] = ()
     resolved_at: datetime | None = None
+    added_because: AddedBecause | None = None
+    code: str | None = field(default=None, repr=False)
 
     @property
     def is_open(self) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 
 from verifier.credit import Pause
 from verifier.errors import InvalidRecordError
-from verifier.policy import PromptRules
+from verifier.policy_groups import PromptRules
 from verifier.transparency.canonical_json import canonical_json
 
 DOMAIN = b"zhenxue/schedule/v1"
@@ -216,6 +216,11 @@ class SchedulePromise:
     checkpoint_root: bytes
     cosignatures: tuple[bytes, ...] = ()
 
+    @property
+    def seed(self) -> bytes:
+        """What the schedule follows from, 32 bytes."""
+        return seed(self.secret, self.committed, self.checkpoint_root, self.cosignatures)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleVerdict:
@@ -270,8 +275,7 @@ def verify_schedule(
         How late a prompt may go out without being listed in ``late``; one that waited for
         another prompt to be answered is listed.
     """
-    drawn = seed(promise.secret, promise.committed, promise.checkpoint_root, promise.cosignatures)
-    planned = PlannedPrompts(seed=drawn, parameters=promise.header.parameters)
+    planned = PlannedPrompts(seed=promise.seed, parameters=promise.header.parameters)
     # What is due at the very end (in a log: within its millisecond) may go out and need not.
     due = {p.index: p for p in takewhile(lambda p: p.offset_s <= ended_s, planned)}
     plan = tuple(prompt for prompt in due.values() if prompt.offset_s < ended_s)

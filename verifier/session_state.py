@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from verifier.check import Check, Outcome
 from verifier.credit import Pause, Span, credit_spans
-from verifier.policy import PromptRules
+from verifier.policy_groups import PromptRules
 from verifier.prompt import Prompt, PromptOrigin, PromptStatus
 
 
@@ -52,6 +52,8 @@ class SessionState:
         Finished pauses, in offsets; also when the engine itself was away.
     paused_at
         When the running pause began; None when the clock runs.
+    paused_until
+        When the running pause ends by itself, after too many failed answers; None: it does not.
     ended_at
         When it was closed or abandoned; None before.
     """
@@ -67,6 +69,7 @@ class SessionState:
     prompts: tuple[Prompt, ...] = ()
     pauses: tuple[Pause, ...] = ()
     paused_at: datetime | None = None
+    paused_until: datetime | None = None
     end_announced_at: datetime | None = None
     ended_at: datetime | None = None
 

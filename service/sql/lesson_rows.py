@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 
 from pipelines.lesson import ArchivedAnswer, FirstCheckpoint, Lesson, LessonEnd
 from verifier.answer import AnswerReason
-from verifier.assurance import Assurance
+from verifier.assurance import Assurance, LearnerPath
 from verifier.check import Check, parse_session
 from verifier.claim import SessionAccount
 from verifier.credit import Credit, Pause, PendingReason, Span, SpanState
@@ -18,8 +18,16 @@ from verifier.enrolment import Anchor
 from verifier.errors import LedgerError
 from verifier.evidence import State
 from verifier.observation import QualityReason
-from verifier.policy import PromptRules
-from verifier.prompt import Attempt, Judgement, Prompt, PromptKind, PromptOrigin, PromptStatus
+from verifier.policy_groups import PromptRules
+from verifier.prompt import (
+    AddedBecause,
+    Attempt,
+    Judgement,
+    Prompt,
+    PromptKind,
+    PromptOrigin,
+    PromptStatus,
+)
 from verifier.schedule import ScheduleHeader
 from verifier.session_score import Decision, Reason, ReasonCode, SessionScore
 from verifier.session_state import SessionPhase, SessionState
@@ -50,6 +58,7 @@ def session_row(lesson: Lesson) -> dict[str, Any]:
         "end_announced_at": state.end_announced_at,
         "ended_at": state.ended_at,
         "paused_at": state.paused_at,
+        "paused_until": state.paused_until,
         "pauses": [[pause.start_s, pause.end_s] for pause in state.pauses],
         "schedule_secret": lesson.secret,
         "schedule_header": lesson.header.to_record(),
@@ -60,6 +69,14 @@ def session_row(lesson: Lesson) -> dict[str, Any]:
         "last_index": lesson.last_index,
         "sequence": lesson.sequence,
         "calibration_id": lesson.calibration_id,
+        "checkpoint_cosignatures": (
+            None if checkpoint is None else [to_base64(each) for each in checkpoint.cosignatures]
+        ),
+        "path": lesson.path.value,
+        "extra_time": lesson.extra_time,
+        "grant_id": lesson.grant_id,
+        "makes_up": lesson.makes_up,
+        "device_id": lesson.device_id,
         "version": lesson.version,
         **_end_columns(lesson),
     }
@@ -125,6 +142,8 @@ def prompt_row(session_id: str, ordinal: int, prompt: Prompt) -> dict[str, Any]:
         "upload_began_at": prompt.upload_began_at,
         "spent_nonces": [to_base64(nonce) for nonce in prompt.spent_nonces],
         "resolved_at": prompt.resolved_at,
+        "added_because": None if prompt.added_because is None else prompt.added_because.value,
+        "parameters": None if prompt.code is None else {"code": prompt.code},
     }
 
 
@@ -194,6 +213,11 @@ def lesson_of(
         answers=tuple(map(_answer, chain.from_iterable(made.values()))),
         end=_end(row, state, spans),
         calibration_id=row["calibration_id"],
+        path=LearnerPath(row["path"] or LearnerPath.FACE),
+        grant_id=row["grant_id"],
+        extra_time=bool(row["extra_time"]),
+        makes_up=row["makes_up"],
+        device_id=row["device_id"],
         version=row["version"],
     )
 
@@ -212,6 +236,7 @@ def _state(row: Row, prompts: tuple[Prompt, ...]) -> SessionState:
         prompts=prompts,
         pauses=tuple(Pause(start_s=start, end_s=end) for start, end in row["pauses"]),
         paused_at=row["paused_at"],
+        paused_until=row["paused_until"],
         end_announced_at=row["end_announced_at"],
         ended_at=row["ended_at"],
     )
@@ -234,6 +259,8 @@ def _prompt(row: Row, attempts: Sequence[Row]) -> Prompt:
         attempts=tuple(map(_attempt, attempts)),
         spent_nonces=tuple(map(from_base64, row["spent_nonces"])),
         resolved_at=row["resolved_at"],
+        added_because=None if row["added_because"] is None else AddedBecause(row["added_because"]),
+        code=None if row["parameters"] is None else row["parameters"]["code"],
     )
 
 
@@ -263,7 +290,11 @@ def _answer(row: Row) -> ArchivedAnswer:
 def _checkpoint(row: Row) -> FirstCheckpoint | None:
     if row["checkpoint_size"] is None:
         return None
-    return FirstCheckpoint(size=row["checkpoint_size"], root=bytes(row["checkpoint_root"]))
+    return FirstCheckpoint(
+        size=row["checkpoint_size"],
+        root=bytes(row["checkpoint_root"]),
+        cosignatures=tuple(map(from_base64, row["checkpoint_cosignatures"] or [])),
+    )
 
 
 def _end(row: Row, state: SessionState, spans: Sequence[Row]) -> LessonEnd | None:

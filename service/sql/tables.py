@@ -116,6 +116,7 @@ platform = Table(
     _text("platform_id"),
     _text("name", length=LONGEST_TITLE),
     _time("created_at"),
+    Column("frame_origins", JSON),  # whose pages may embed the learner frame; null: nobody's
     PrimaryKeyConstraint("platform_id"),
 )
 
@@ -193,6 +194,50 @@ enrolment = Table(
     _time("enrolled_at"),
     _text("evidence_id"),
     _text("authority_reference", length=LONGEST_TITLE, null=True),
+)
+
+learner_device = Table(
+    "learner_device",
+    metadata,
+    _text("device_id"),  # SHA-256 of the public key
+    _learner(),
+    _platform(),  # on whose pages it was made: browsers keep it there only
+    Column("public_key", LargeBinary, nullable=False),  # SubjectPublicKeyInfo
+    _time("registered_at"),
+    _time("revoked_at", null=True),
+    _text("evidence_id", null=True),  # of the leaf about it
+    PrimaryKeyConstraint("device_id"),
+    Index("ix_learner_device_learner_id", "learner_id"),
+)
+
+device_code = Table(
+    "device_code",
+    metadata,
+    Column("code_sha256", LargeBinary, primary_key=True),
+    _learner(),
+    _platform(),
+    _time("expires_at"),
+    _time("used_at", null=True),
+)
+
+accommodation = Table(
+    "accommodation",
+    metadata,
+    _text("grant_id"),
+    _learner(),
+    _text("kind", length=16),  # non_face, extra_time
+    # May tell of somebody's health or faith.
+    Column("reason", EncryptedJSON("accommodation.reason"), nullable=False),
+    _time("valid_from"),
+    _time("valid_to"),
+    _text("proposed_by", length=LONGEST_TITLE),
+    _time("proposed_at"),
+    _text("approved_by", length=LONGEST_TITLE, null=True),
+    _time("approved_at", null=True),
+    _text("revoked_by", length=LONGEST_TITLE, null=True),
+    _time("revoked_at", null=True),
+    PrimaryKeyConstraint("grant_id"),
+    Index("ix_accommodation_learner_id", "learner_id"),
 )
 
 # --- classes -----------------------------------------------------------------------------------
@@ -391,6 +436,13 @@ session = Table(
     Column("credit_hours", Double),
     Column("score", EncryptedJSON("session.score")),
     _text("calibration_id", null=True),  # null: opened before there were any
+    Column("checkpoint_cosignatures", JSON),  # base64; null: opened before there were any
+    _text("path", length=16, null=True),  # null: by the face
+    Column("extra_time", Boolean),
+    _text("grant_id", null=True),
+    _text("makes_up", null=True),  # the session whose misses this one makes up for
+    _text("device_id", null=True),
+    _time("paused_until", null=True),
     PrimaryKeyConstraint("session_id"),
     UniqueConstraint("learner_id", "class_id", "session_number"),
 )
@@ -427,6 +479,8 @@ prompt = Table(
     _time("upload_began_at", null=True),
     Column("spent_nonces", JSON, nullable=False),
     _time("resolved_at", null=True),
+    _text("added_because", length=16, null=True),
+    Column("parameters", EncryptedJSON("prompt.parameters")),  # a code to be typed, for example
     PrimaryKeyConstraint("prompt_id"),
     UniqueConstraint("session_id", "ordinal"),
     UniqueConstraint("session_id", "planned_index"),
@@ -459,5 +513,16 @@ credit_span = Table(
     _seconds("paused_s"),
     _text("state", length=16),
     _text("reason", null=True),
+    PrimaryKeyConstraint("session_id", "ordinal"),
+)
+
+playback_stretch = Table(
+    "playback_stretch",
+    metadata,
+    _text("session_id", ForeignKey("session.session_id")),
+    Column("ordinal", Integer, nullable=False),
+    _seconds("start_s"),
+    _seconds("end_s"),
+    _text("state", length=16),
     PrimaryKeyConstraint("session_id", "ordinal"),
 )

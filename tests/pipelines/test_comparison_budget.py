@@ -21,7 +21,7 @@ from tests.pipelines.lesson_stage import BLURRED, LEARNER_FACE, NOBODY, OTHER_FA
 from verifier.answer import AnswerReason
 from verifier.eligibility_facts import china_day
 from verifier.errors import LedgerError
-from verifier.policy import ComparisonRules
+from verifier.policy_groups import ComparisonRules
 from verifier.prompt import Judgement
 from verifier.review_case import CaseKind
 

@@ -13,7 +13,8 @@ from tests.fakes import CALIBRATION, CONTRACT
 from tests.memory_store import MemoryStore
 from verifier.calibration import Metric
 from verifier.comparison import Template
-from verifier.policy import DuplicateRules, default_policy
+from verifier.policy import default_policy
+from verifier.policy_groups import DuplicateRules
 
 
 def search_among(count: int, folder: Path, rules: DuplicateRules) -> DuplicateSearch:

@@ -60,7 +60,8 @@ from verifier.errors import (
     UnreadableImageError,
 )
 from verifier.observation import FrameObservation, QualityReason
-from verifier.policy import ComparisonRules, default_policy
+from verifier.policy import default_policy
+from verifier.policy_groups import ComparisonRules
 from verifier.review_case import CaseKind
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash

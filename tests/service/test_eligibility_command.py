@@ -36,7 +36,7 @@ def test_payable_hours_exit_0() -> None:
     assert (record["outcome"], record["credit_hours"], record["policy"]) == (
         "payable",
         2.0,
-        "default@1",
+        "default@2",
     )
     assert record["rules"][0]["rule"] == "registered_before_event@1"
     assert all(rule["code"] is None for rule in record["rules"])

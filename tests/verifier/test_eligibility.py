@@ -67,7 +67,7 @@ def test_good_facts_are_payable_and_every_rule_says_so() -> None:
     assert eligibility.codes == ()
     assert (eligibility.credited_s, eligibility.credit_hours) == (5400, 2)
     assert (eligibility.pending_s, eligibility.claimed_s) == (0, 5640)
-    assert eligibility.policy == "default@1"
+    assert eligibility.policy == "default@2"
 
 
 def test_uploaded_hours_that_nobody_saw_are_not_payable() -> None:

@@ -21,7 +21,7 @@ def edited(old: str, new: str) -> bytes:
 
 def test_the_shipped_policy_holds_the_numbers_of_the_design() -> None:
     policy = default_policy()
-    assert policy.rule == "default@1"
+    assert policy.rule == "default@2"
     prompts, credit = policy.prompts, policy.credit
     assert (prompts.mean_gap_s, prompts.min_gap_s, prompts.kinds) == (180, 30, ("silent_capture",))
     assert (prompts.capture_deadline_s, prompts.closing_prompt_within_s) == (60, 60)

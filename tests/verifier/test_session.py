@@ -541,7 +541,7 @@ def test_the_record_of_a_session_is_in_the_public_format() -> None:
     state = acts.abandon(acts.expire(asked(running(), 100), at=at(160)), at=at(200))
     evidence = acts.session_evidence(state, planned_minutes=45, policy=POLICY, model="m@1")
     assert parse_session(evidence.to_json()) == evidence
-    assert (evidence.duration_s, evidence.policy) == (200, "default@1")
+    assert (evidence.duration_s, evidence.policy) == (200, "default@2")
     assert [check.outcome for check in evidence.checks] == [Outcome.CAPTURED, Outcome.NO_RESPONSE]
 
 

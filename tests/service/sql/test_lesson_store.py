@@ -41,7 +41,7 @@ from tests.service.sql.lesson_samples import (
 from verifier import session as acts
 from verifier.enrolment import Anchor
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
-from verifier.policy import ComparisonRules
+from verifier.policy_groups import ComparisonRules
 from verifier.review_case import CaseKind
 
 

@@ -1,0 +1,1 @@
+"""The learner frame: what a browser loads from the engine's own origin."""
