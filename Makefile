@@ -29,8 +29,9 @@ demo: setup
 serve: setup
 	ZHENXUE_IDENTITY_AUTHORITY=$${ZHENXUE_IDENTITY_AUTHORITY:-demo} $(BIN)/zhenxue serve
 
+# One worker a core, four at most: each starts servers of its own. A file's tests stay together.
 test: setup-test check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: setup-test
 	$(BIN)/ruff check .

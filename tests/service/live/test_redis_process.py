@@ -131,11 +131,12 @@ def test_a_long_temporary_folder_is_passed_over(
 ) -> None:
     long = tmp_path / ("x" * 100)
     long.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(long))
-    short = tmp_path / "s%20 é"  # characters that a URL would read otherwise
-    short.mkdir()
-    with RedisProcess(binary, short) as server:
-        assert server.client.ping()
-        assert len(list(short.iterdir())) == 1
+    # Characters that a URL would read otherwise; not in tmp_path, which is long enough itself.
+    with tempfile.TemporaryDirectory(prefix="s%20 é") as name:
+        short = Path(name)
+        monkeypatch.setattr(tempfile, "tempdir", str(long))
+        with RedisProcess(binary, short) as server:
+            assert server.client.ping()
+            assert len(list(short.iterdir())) == 1
     with pytest.raises(OSError, match="no folder whose name leaves room"):
         RedisProcess(binary, long)
