@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipelines.durable_files import as_ledger_error, link_new, make_folder, read_ordinary, write_new
 from verifier.errors import InputError, LedgerError
+from verifier.transparency.cosignature import CosignatureSigner
 from verifier.transparency.note import NoteSigner
 
 
@@ -50,3 +51,34 @@ def load_or_create_signer(path: Path, origin: str) -> NoteSigner:
     if signer.verifier.name != origin:
         raise InputError(f"the key in {path.name} belongs to {signer.verifier.name}, not {origin}")
     return signer
+
+
+def create_cosigner(path: Path, name: str) -> CosignatureSigner:
+    """Make a witness's key and keep it at ``path``.
+
+    Raises
+    ------
+    InputError
+        If there is one already: a witness that gets another key is another witness.
+    LedgerError
+        If the disk refused.
+    """
+    if path.exists():
+        raise InputError(f"{path.name} exists already; a witness keeps its key")
+    fresh = CosignatureSigner.generate(name)
+    return CosignatureSigner.from_text(load_or_create_secret(path, fresh.private_text()))
+
+
+def load_cosigner(path: Path) -> CosignatureSigner:
+    """Return a witness's key.
+
+    Raises
+    ------
+    InputError
+        If there is none, or others may read it.
+    LedgerError
+        If the disk refused.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.parent.name} holds no {path.name}: run `zhenxue witness init`")
+    return CosignatureSigner.from_text(load_or_create_secret(path, ""))

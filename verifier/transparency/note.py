@@ -21,7 +21,7 @@ ED25519 = b"\x01"
 MOST_SIGNATURES = 64  # the specification asks for at least 16; more only costs time
 _NAME = re.compile(r"[^\s+]+")
 _HEX_ID = re.compile(r"[0-9a-f]{8}")
-_PRIVATE_PREFIX = "PRIVATE+KEY+"
+PRIVATE_PREFIX = "PRIVATE+KEY+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class SignedNote:
         lines = tail[:-1].split("\n")
         if len(lines) > MOST_SIGNATURES:
             raise InvalidRecordError(f"a note has {len(lines)} signatures")
-        return cls(text=head + "\n", signatures=tuple(map(_parse_signature, lines)))
+        return cls(text=head + "\n", signatures=tuple(map(parse_signature_line, lines)))
 
     def serialize(self) -> bytes:
         """Return the bytes that ``parse`` read."""
@@ -76,7 +76,7 @@ class NoteVerifier:
     @classmethod
     def from_vkey(cls, vkey: str) -> "NoteVerifier":
         """Read ``name+hex id+base64``; ``InvalidRecordError`` if any part disagrees."""
-        name, key_id, public_key = _parse_key(vkey)
+        name, key_id, public_key = parse_key(vkey, ED25519)
         verifier = cls(name=name, public_key=public_key)
         if verifier.key_id != key_id:
             raise InvalidRecordError("a verifier key's id does not belong to its name and key")
@@ -85,12 +85,17 @@ class NoteVerifier:
     @property
     def key_id(self) -> bytes:
         """First 4 bytes of SHA-256(name ‖ newline ‖ 0x01 ‖ public key)."""
-        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public_key).digest()[:4]
+        return key_id_of(self.name, ED25519, self.public_key)
+
+    @property
+    def name_and_id(self) -> tuple[str, bytes]:
+        """What a line by this key says of itself."""
+        return self.name, self.key_id
 
     @property
     def vkey(self) -> str:
         """The text that is handed to those who verify."""
-        return f"{self.name}+{self.key_id.hex()}+{to_base64(ED25519 + self.public_key)}"
+        return key_text(self.name, self.key_id, ED25519, self.public_key)
 
     def verify(self, note: SignedNote) -> None:
         """Return if this key signed ``note``; signatures of other keys are ignored.
@@ -115,8 +120,7 @@ class NoteSigner:
     """The private half; it never prints its key."""
 
     def __init__(self, name: str, seed: bytes) -> None:
-        if not _NAME.fullmatch(name):
-            raise InvalidRecordError("a key name is empty, or has a space or a plus sign")
+        require_key_name(name)
         self._seed = seed
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         public_key = self._key.public_key().public_bytes_raw()
@@ -133,9 +137,9 @@ class NoteSigner:
     @classmethod
     def from_text(cls, text: str) -> "NoteSigner":
         """Read what ``private_text`` wrote; the message of an error never quotes it."""
-        if not text.startswith(_PRIVATE_PREFIX):
+        if not text.startswith(PRIVATE_PREFIX):
             raise InvalidRecordError("not the text of a private note key")
-        name, key_id, seed = _parse_key(text.removeprefix(_PRIVATE_PREFIX))
+        name, key_id, seed = parse_key(text.removeprefix(PRIVATE_PREFIX), ED25519)
         signer = cls(name, seed)
         if signer.verifier.key_id != key_id:
             raise InvalidRecordError("a private key's id does not belong to its name and key")
@@ -143,8 +147,8 @@ class NoteSigner:
 
     def private_text(self) -> str:
         """Return the text for a file that only its owner may read."""
-        name, key_id = self.verifier.name, self.verifier.key_id.hex()
-        return f"{_PRIVATE_PREFIX}{name}+{key_id}+{to_base64(ED25519 + self._seed)}"
+        verifier = self.verifier
+        return PRIVATE_PREFIX + key_text(verifier.name, verifier.key_id, ED25519, self._seed)
 
     def sign(self, text: str) -> SignedNote:
         """Sign ``text``, which ends with a newline."""
@@ -158,7 +162,24 @@ class NoteSigner:
         return SignedNote(text=text, signatures=(signature,))
 
 
-def _parse_signature(line: str) -> NoteSignature:
+def require_key_name(name: str) -> None:
+    """Return if ``name`` may name a key; ``InvalidRecordError`` otherwise."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRecordError("a key name is empty, or has a space or a plus sign")
+
+
+def key_id_of(name: str, algorithm: bytes, public_key: bytes) -> bytes:
+    """Return the first 4 bytes of SHA-256(name ‖ newline ‖ algorithm ‖ public key)."""
+    return hashlib.sha256(name.encode() + b"\n" + algorithm + public_key).digest()[:4]
+
+
+def key_text(name: str, key_id: bytes, algorithm: bytes, key: bytes) -> str:
+    """Return ``name+hex id+base64(algorithm ‖ key)``; ``parse_key`` reads it."""
+    return f"{name}+{key_id.hex()}+{to_base64(algorithm + key)}"
+
+
+def parse_signature_line(line: str) -> NoteSignature:
+    """Read a signature line without its newline; ``InvalidRecordError`` if it is none."""
     # Exactly three parts: a name holds no space, and base64 holds none either.
     dash, *rest = line.split(" ")
     if dash != "—" or len(rest) != 2 or not _NAME.fullmatch(rest[0]):
@@ -169,12 +190,13 @@ def _parse_signature(line: str) -> NoteSignature:
     return NoteSignature(name=rest[0], key_id=data[:4], signature=data[4:])
 
 
-def _parse_key(text: str) -> tuple[str, bytes, bytes]:
+def parse_key(text: str, algorithm: bytes) -> tuple[str, bytes, bytes]:
+    """Return name, key id (not checked yet) and the 32 bytes of an Ed25519 key of ``algorithm``."""
     # Base64 may itself hold plus signs, so only the first two separate.
     parts = text.split("+", 2)
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]) or not _HEX_ID.fullmatch(parts[1]):
         raise InvalidRecordError("a key is not 'name+hex id+base64'")
     data = from_base64(parts[2])
-    if len(data) != 33 or data[:1] != ED25519:
-        raise InvalidRecordError("a key is not an Ed25519 key (0x01 and 32 bytes)")
+    if len(data) != 33 or data[:1] != algorithm:
+        raise InvalidRecordError(f"a key is not an Ed25519 key (0x{algorithm.hex()} and 32 bytes)")
     return parts[0], bytes.fromhex(parts[1]), data[1:]
