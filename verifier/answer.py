@@ -10,18 +10,23 @@ The first of these that applies answers for all of the frames; their order does 
 
 Platform and learner hear a coarse reason; scores stay in the console (GB/T 38671: a score that
 is told is a hill to climb).
+
+A typed code (:func:`judge_code`) and an officer's call (:func:`judge_call`) show no face: nothing
+is compared, and a right code says that somebody is there, never who.
 """
 
+import hmac
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from verifier.check import Check, Outcome
+from verifier.check import Challenge, Check, Outcome
 from verifier.comparison import ComparisonOutcome, ComparisonResult
 from verifier.observation import FaceObservation, FrameObservation, QualityReason
-from verifier.prompt import Judgement
+from verifier.prompt import Judgement, PromptKind
 
 
 class AnswerReason(StrEnum):
@@ -34,6 +39,8 @@ class AnswerReason(StrEnum):
     PICTURE_POOR = "picture_poor"
     NOT_SURE = "not_sure"
     UNDER_REVIEW = "under_review"
+    WRONG_CODE = "wrong_code"
+    NOT_REACHED = "not_reached"
 
 
 ANSWER_TEXT: Final[Mapping[AnswerReason, tuple[str, str]]] = MappingProxyType(
@@ -63,9 +70,25 @@ ANSWER_TEXT: Final[Mapping[AnswerReason, tuple[str, str]]] = MappingProxyType(
             "本次验证转人工复核，可以继续学习",
             "This check goes to a person for review; you can go on learning.",
         ),
+        AnswerReason.WRONG_CODE: (
+            "输入的数字不对，请按屏幕上的数字重新输入",
+            "These are not the digits on the screen: please type them again.",
+        ),
+        AnswerReason.NOT_REACHED: (
+            "工作人员未能联系到您，可以继续学习",
+            "An officer could not reach you; you can go on learning.",
+        ),
     }
 )
 """What the learner reads, (Chinese, English). Never an accusation, and learning always goes on."""
+
+
+class CallFinding(StrEnum):
+    """What an officer found who called the learner."""
+
+    SEEN = "seen"
+    NOT_REACHED = "not_reached"
+    SOMEBODY_ELSE = "somebody_else"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +152,80 @@ def judge_capture(
     if not used:
         return _withheld(fit[0], seen[fit[0]].faces[0])
     return _compared(min(used, key=_log10_lr))
+
+
+def judge_code(asked: str, typed: str, *, latency_s: float | None) -> JudgedCapture:
+    """Judge what was typed where ``asked`` was to be; full-width digits and spaces are forgiven.
+
+    Parameters
+    ----------
+    latency_s
+        From when the code was shown to when the answer began to arrive, 0 or more.
+
+    Raises
+    ------
+    InvalidRecordError
+        If ``latency_s`` is negative or not finite.
+    """
+    # Constant time: how far a guess was right must not show.
+    right = hmac.compare_digest(_folded(asked), _folded(typed))
+    return JudgedCapture(
+        # Anything can type something wrong: that says next to nothing about who is there, and
+        # must not earn the new time that a face which was seen earns.
+        check=_faceless(
+            Outcome.CAPTURED if right else Outcome.UNREADABLE,
+            PromptKind.TYPED_CODE,
+            passed=right,
+            latency_s=latency_s,
+        ),
+        judgement=Judgement.PASS if right else Judgement.RETRY,
+        reason=AnswerReason.CONFIRMED if right else AnswerReason.WRONG_CODE,
+    )
+
+
+def judge_call(finding: CallFinding, *, latency_s: float | None) -> JudgedCapture:
+    """Judge what an officer recorded of a call.
+
+    Whoever was not reached is not asked again by this prompt: its judgement is ``retry`` because
+    nothing was decided, and the session makes a miss of it.
+
+    Parameters
+    ----------
+    latency_s
+        From when the call was asked for to its recording, 0 or more.
+
+    Raises
+    ------
+    InvalidRecordError
+        If ``latency_s`` is negative or not finite.
+    """
+    outcome, judgement, reason = _CALLS[finding]
+    check = _faceless(
+        outcome,
+        PromptKind.OFFICER_CALL,
+        passed=finding is CallFinding.SEEN,
+        latency_s=latency_s,
+    )
+    return JudgedCapture(check=check, judgement=judgement, reason=reason)
+
+
+_CALLS: Final = {
+    CallFinding.SEEN: (Outcome.CAPTURED, Judgement.PASS, AnswerReason.CONFIRMED),
+    CallFinding.NOT_REACHED: (Outcome.NO_RESPONSE, Judgement.RETRY, AnswerReason.NOT_REACHED),
+    CallFinding.SOMEBODY_ELSE: (Outcome.CAPTURED, Judgement.REFER, AnswerReason.UNDER_REVIEW),
+}
+
+
+def _folded(text: str) -> bytes:
+    # Input methods type full-width digits, and people the spaces they see.
+    return "".join(unicodedata.normalize("NFKC", text).split()).encode("utf-8", "surrogatepass")
+
+
+def _faceless(
+    outcome: Outcome, kind: PromptKind, *, passed: bool, latency_s: float | None
+) -> Check:
+    challenge = Challenge(kind=kind.value, passed=passed, latency_s=latency_s)
+    return Check(t=0.0, prompted=True, outcome=outcome, challenge=challenge)
 
 
 _ANSWERS: Final = {

@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from verifier.assurance import LearnerPath
 from verifier.errors import InvalidRecordError
 from verifier.strict_json import load_json, refuse
 
@@ -132,6 +133,8 @@ class SessionEvidence:
         As the record has it (ISO 8601), not interpreted here.
     model, policy
         Names with digest or version of what made and will judge the findings.
+    path
+        How the learner was known: by the face, or by an officer's grant made before.
     extra
         Keys this version does not know, kept and otherwise ignored.
 
@@ -152,6 +155,7 @@ class SessionEvidence:
     platform_id: str | None = None
     model: str | None = None
     policy: str | None = None
+    path: LearnerPath = LearnerPath.FACE
     extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
     def __post_init__(self) -> None:
@@ -176,6 +180,9 @@ class SessionEvidence:
             "checks": [check.to_record() for check in self.checks],
         }
         optional = {name: getattr(self, name) for name in _OPTIONAL_TEXTS}
+        # Absent means by the face, so that records from before there was another way keep
+        # their bytes, which seed the score.
+        optional["path"] = None if self.path is LearnerPath.FACE else self.path.value
         record = {**self.extra, **known, **_measured(optional)}
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -199,6 +206,7 @@ def parse_session(line: str | bytes) -> SessionEvidence:
         duration_s=_number(_member(record, "duration_s"), "duration_s"),
         checks=tuple(_parse_check(check, at) for at, check in enumerate(checks)),
         **{name: _optional(record, name, _text) for name in _OPTIONAL_TEXTS},
+        path=_optional(record, "path", _path) or LearnerPath.FACE,
         extra=_unknown(record, _SESSION_KEYS),
     )
 
@@ -249,7 +257,7 @@ _OPTIONAL_TEXTS = (
     "policy",
 )
 _SESSION_KEYS = frozenset(
-    {"session_id", "planned_minutes", "duration_s", "checks", *_OPTIONAL_TEXTS}
+    {"session_id", "planned_minutes", "duration_s", "checks", "path", *_OPTIONAL_TEXTS}
 )
 _CHECK_KEYS = frozenset(
     {
@@ -326,6 +334,13 @@ def _outcome(value: object) -> Outcome:
         return Outcome(_text(value, "outcome"))
     except ValueError:
         refuse("outcome", value, "one of " + ", ".join(Outcome))
+
+
+def _path(value: object, name: str) -> LearnerPath:
+    try:
+        return LearnerPath(_text(value, name))
+    except ValueError:
+        refuse(name, value, "one of " + ", ".join(LearnerPath))
 
 
 def _finite(value: float) -> bool:

@@ -60,7 +60,7 @@ class Span:
 
     @property
     def credit_s(self) -> float:
-        """Server seconds minus pauses."""
+        """Server seconds minus those in which the lesson clock stood still."""
         return max(0.0, self.end_s - self.start_s - self.paused_s)
 
 
@@ -94,7 +94,7 @@ def credit_spans(
         May overlap; each second is taken off once.
     """
     breaks = sorted(breaks_s)
-    stopped = _joined(pauses)
+    stopped = joined(pauses)
     spans: list[Span] = []
     for start_s, end_s in pairwise(sorted(set(passes_s))):
         broken = any(start_s <= at < end_s for at in breaks)
@@ -125,6 +125,17 @@ def credit(
     )
 
 
+def joined(pauses: Iterable[Pause]) -> list[Pause]:
+    """Return pauses by time, those that overlap or touch made one, so that no second is twice."""
+    found: list[Pause] = []
+    for pause in sorted(pauses, key=lambda p: p.start_s):
+        if found and pause.start_s <= found[-1].end_s:
+            last = found.pop()
+            pause = replace(last, end_s=max(last.end_s, pause.end_s))  # noqa: PLW2901 - widened
+        found.append(pause)
+    return found
+
+
 def _span(start_s: float, end_s: float, *, broken: bool, pauses: Sequence[Pause]) -> Span:
     overlaps = (min(end_s, p.end_s) - max(start_s, p.start_s) for p in pauses)
     return Span(
@@ -141,16 +152,6 @@ def _append(spans: list[Span], span: Span) -> None:
         last = spans.pop()
         span = replace(span, start_s=last.start_s, paused_s=last.paused_s + span.paused_s)
     spans.append(span)
-
-
-def _joined(pauses: Iterable[Pause]) -> list[Pause]:
-    joined: list[Pause] = []
-    for pause in sorted(pauses, key=lambda p: p.start_s):
-        if joined and pause.start_s <= joined[-1].end_s:
-            last = joined.pop()
-            pause = replace(last, end_s=max(last.end_s, pause.end_s))  # noqa: PLW2901 - widened
-        joined.append(pause)
-    return joined
 
 
 def _creditable(span: Span) -> bool:

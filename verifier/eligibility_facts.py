@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import MAXYEAR, date, datetime, timedelta, timezone
 from typing import Final
 
-from verifier.assurance import Assurance
+from verifier.assurance import Assurance, LearnerPath
 from verifier.claim import require_apart
 from verifier.enrolment import Anchor
 from verifier.errors import InvalidRecordError
@@ -172,6 +172,14 @@ class SessionFact:
         Of the reference that the learner was compared with then.
     proven
         Whether a signed checkpoint covers every one of its leaves.
+    witnesses
+        Cosignatures under the checkpoint that its schedule follows from.
+    prompts_scheduled, prompts_missed, prompts_passed
+        Scheduled and closing prompts that were resolved; what is neither was referred.
+    makes_up
+        The earlier session whose misses it was opened to make up for.
+    path
+        How the learner is known in it.
     """
 
     session_id: str
@@ -184,6 +192,12 @@ class SessionFact:
     anchor: Anchor
     assurance: Assurance
     proven: bool
+    witnesses: int = 0
+    prompts_scheduled: int = 0
+    prompts_missed: int = 0
+    prompts_passed: int = 0
+    makes_up: str | None = None
+    path: LearnerPath = LearnerPath.FACE
     extra: Mapping[str, JSONValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -196,6 +210,16 @@ class SessionFact:
             value = getattr(self, name)
             _require((value is not None) == over, name, value, wanted)
         self._require_earned()
+        self._require_counts()
+
+    def _require_counts(self) -> None:
+        for name in ("witnesses", "prompts_scheduled", "prompts_missed", "prompts_passed"):
+            count = getattr(self, name)
+            _require(count >= 0, name, count, "a count")
+        resolved, scheduled = self.prompts_missed + self.prompts_passed, self.prompts_scheduled
+        wanted = f"at most prompts_scheduled {scheduled}"
+        _require(resolved <= scheduled, "prompts_missed + prompts_passed", resolved, wanted)
+        _require(self.makes_up != self.session_id, "makes_up", self.makes_up, "another session")
 
     def _require_earned(self) -> None:
         for name in ("credited_s", "pending_s"):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from verifier.assurance import Assurance
+from verifier.assurance import Assurance, LearnerPath
 from verifier.eligibility_facts import (
     CaseFact,
     ClassFact,
@@ -28,8 +28,9 @@ from verifier.transparency.canonical_json import JSONValue
 def read_facts(record: object) -> EligibilityFacts:
     """Read one record, as :func:`verifier.strict_json.load_json` returns it.
 
-    Every key has to be there but ``open_cases``, which came later. Keys that nobody knows are kept
-    and otherwise ignored.
+    Every key has to be there but those that came later: ``open_cases``, and of a session
+    ``witnesses``, ``prompts_scheduled``, ``prompts_missed``, ``prompts_passed``, ``makes_up`` and
+    ``path``. Keys that nobody knows are kept and otherwise ignored.
 
     Raises
     ------
@@ -239,6 +240,16 @@ def _read_session(fields: Fields, own: Mapping[str, str]) -> SessionFact:
         anchor=fields.choice("anchor", Anchor),
         assurance=fields.choice("assurance", Assurance),
         proven=fields.flag("proven"),
+        witnesses=fields.if_any("witnesses", fields.count, otherwise=0),
+        prompts_scheduled=fields.if_any("prompts_scheduled", fields.count, otherwise=0),
+        prompts_missed=fields.if_any("prompts_missed", fields.count, otherwise=0),
+        prompts_passed=fields.if_any("prompts_passed", fields.count, otherwise=0),
+        makes_up=fields.if_any(
+            "makes_up", lambda name: fields.optional(name, fields.text), otherwise=None
+        ),
+        path=fields.if_any(
+            "path", lambda name: fields.choice(name, LearnerPath), otherwise=LearnerPath.FACE
+        ),
         extra=fields.extra(),
     )
     for name, wanted in own.items():
@@ -262,6 +273,12 @@ def _session_record(session: SessionFact) -> dict[str, JSONValue]:
         "anchor": session.anchor.value,
         "assurance": session.assurance.value,
         "proven": session.proven,
+        "witnesses": session.witnesses,
+        "prompts_scheduled": session.prompts_scheduled,
+        "prompts_missed": session.prompts_missed,
+        "prompts_passed": session.prompts_passed,
+        "makes_up": session.makes_up,
+        "path": session.path.value,
     }
 
 

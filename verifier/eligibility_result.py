@@ -81,6 +81,9 @@ class GateCode(StrEnum):
     DUPLICATE_FACE_UNDER_REVIEW = "DUPLICATE_FACE_UNDER_REVIEW"
     DUPLICATE_FACE_FOUND = "DUPLICATE_FACE_FOUND"
     TOO_MANY_COMPARISONS = "TOO_MANY_COMPARISONS"
+    NON_FACE_SHARE = "NON_FACE_SHARE"
+    MISS_BUDGET_EXCEEDED = "MISS_BUDGET_EXCEEDED"
+    SCHEDULE_UNWITNESSED = "SCHEDULE_UNWITNESSED"
 
 
 GATE_TEXT: Final[Mapping[GateCode, tuple[str, str]]] = MappingProxyType(
@@ -180,6 +183,18 @@ GATE_TEXT: Final[Mapping[GateCode, tuple[str, str]]] = MappingProxyType(
         GateCode.TOO_MANY_COMPARISONS: (
             "一日内人脸比对次数异常，须人工核实",
             "The face was compared unusually often in one day; a person has to look.",
+        ),
+        GateCode.NON_FACE_SHARE: (
+            "班级内以非人脸方式学习的学员比例偏高，须人工核实；核实前不取消补贴",
+            "Unusually many of the class are known otherwise than by the face; a person looks.",
+        ),
+        GateCode.MISS_BUDGET_EXCEEDED: (
+            "全班次漏答随机验证的比例超过规定且未补足，须人工核实",
+            "More prompts of the class were missed than may be; a person has to look.",
+        ),
+        GateCode.SCHEDULE_UNWITNESSED: (
+            "有计入学时的学习，其随机验证计划缺少规定数量的见证签名",
+            "Too few witnesses cosigned what the schedule of a session follows from.",
         ),
     }
 )

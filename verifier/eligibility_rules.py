@@ -14,17 +14,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
-from verifier.assurance import Assurance
+from verifier.assurance import Assurance, LearnerPath
 from verifier.eligibility_facts import (
     FINAL_PHASES,
     CaseFact,
     ClassFact,
     EligibilityFacts,
     SessionFact,
+    china_day,
 )
 from verifier.eligibility_result import GateCode, GateOutcome, RuleResult, Scalar
 from verifier.enrolment import STRENGTH, Anchor
 from verifier.list_entry import ListCheck, ListEntry, SubjectKind, check_subject, in_order
+from verifier.miss_budget import MissVerdict
+from verifier.miss_budget import miss_budget as miss_budget_of
 from verifier.policy import Policy
 from verifier.review_case import CaseKind, still_stands
 
@@ -52,12 +55,14 @@ def consent_in_force(facts: EligibilityFacts, _: Policy) -> RuleResult:
 
     Withdrawing it afterwards costs nothing that was earned under it. A session opened without
     goes to a person: it should never have been opened, and that need not be the learner's doing.
+    Where no face was asked for there is nothing to consent to.
     """
-    rule = "consent_in_force@1"
-    uncovered = [at for at in facts.openings if not _consented(facts, at)]
+    rule = "consent_in_force@2"
+    by_face = sorted(s.opened_at for s in facts.sessions if s.path is LearnerPath.FACE)
+    uncovered = [at for at in by_face if not _consented(facts, at)]
     values: dict[str, Scalar] = {
         "consents": len(facts.consents),
-        "sessions": len(facts.sessions),
+        "sessions": len(by_face),
         "sessions_without_consent": len(uncovered),
         **_times(first_without_consent_at=uncovered[0] if uncovered else None),
     }
@@ -169,12 +174,21 @@ def identity_anchored(facts: EligibilityFacts, _: Policy) -> RuleResult:
 
 
 def assurance_accepted(facts: EligibilityFacts, policy: Policy) -> RuleResult:
-    """Policy pays on the way the pictures of each session with credit came in."""
-    rule = "assurance_accepted@1"
-    found = {session.assurance for session in _carrying_credit(facts)}
-    weakest = _weakest(found, ASSURANCES_BY_STRENGTH)
-    values: dict[str, Scalar] = {"weakest_assurance": weakest}
-    if found <= set(policy.gate.payable_assurances):
+    """Policy pays on the way the answers of each session with credit came in.
+
+    Without the face it asks for more: a typed code is told to who answers it, so where that passes
+    through the platform's hands a program of the platform's could answer.
+    """
+    rule = "assurance_accepted@2"
+    gate, sessions = policy.gate, list(_carrying_credit(facts))
+    found = {session.assurance for session in sessions}
+    unseen = {s.assurance for s in sessions if s.path is LearnerPath.NON_FACE}
+    values: dict[str, Scalar] = {
+        "weakest_assurance": _weakest(found, ASSURANCES_BY_STRENGTH),
+        "weakest_non_face_assurance": _weakest(unseen, ASSURANCES_BY_STRENGTH),
+    }
+    non_face_accepted = unseen <= set(gate.payable_non_face_assurances)
+    if found <= set(gate.payable_assurances) and non_face_accepted:
         return _payable(rule, values)
     return _refer(rule, GateCode.ASSURANCE_NOT_ACCEPTED, values)
 
@@ -224,6 +238,42 @@ def no_open_case(facts: EligibilityFacts, _: Policy) -> RuleResult:
     return _refer(rule, _case_code(first), values)
 
 
+def miss_budget(facts: EligibilityFacts, policy: Policy) -> RuleResult:
+    """No more prompts of the class were missed, and not made up for, than policy allows.
+
+    While the class goes on nothing is decided: the denominator grows. Afterwards too many go to a
+    person, since why they were missed is no question for a machine. Where the class is unknown
+    there is no last day, and ``class_approved_before_event`` speaks.
+    """
+    rule, class_fact = "miss_budget@1", facts.class_fact
+    class_over = class_fact is not None and china_day(facts.as_of) > class_fact.ends_on
+    budget = miss_budget_of(facts.sessions, policy.classes, class_over=class_over)
+    values: dict[str, Scalar] = {
+        "scheduled": budget.scheduled,
+        "missed": budget.missed,
+        "made_up": budget.made_up,
+        "share": budget.share,
+        "verdict": budget.verdict.value,
+    }
+    if budget.verdict is MissVerdict.EXCEEDED:
+        return _refer(rule, GateCode.MISS_BUDGET_EXCEEDED, values)
+    return _payable(rule, values)
+
+
+def schedule_witnessed(facts: EligibilityFacts, policy: Policy) -> RuleResult:
+    """Enough witnesses cosigned what the schedule of each session with credit follows from."""
+    rule, wanted = "schedule_witnessed@1", policy.gate.min_witnesses
+    found = [session.witnesses for session in _carrying_credit(facts)]
+    values: dict[str, Scalar] = {
+        "min_witnesses": wanted,
+        "fewest_witnesses": min(found, default=None),
+        "sessions_below": sum(count < wanted for count in found),
+    }
+    if values["sessions_below"]:
+        return _not_yet(rule, GateCode.SCHEDULE_UNWITNESSED, values)
+    return _payable(rule, values)
+
+
 RULES: Final[tuple[Rule, ...]] = (
     registered_before_event,
     consent_in_force,
@@ -235,6 +285,8 @@ RULES: Final[tuple[Rule, ...]] = (
     assurance_accepted,
     not_black_listed,
     no_open_case,
+    miss_budget,
+    schedule_witnessed,
 )
 
 
@@ -343,13 +395,20 @@ _CASE_ORDER: Final = (
     GateCode.DUPLICATE_FACE_FOUND,
     GateCode.DUPLICATE_FACE_UNDER_REVIEW,
     GateCode.TOO_MANY_COMPARISONS,
+    GateCode.NON_FACE_SHARE,
 )
 """Which of several cases is told: what is known before what is suspected."""
 
 
+_ONE_LEARNER_CODES: Final = {
+    CaseKind.TOO_MANY_COMPARISONS: GateCode.TOO_MANY_COMPARISONS,
+    CaseKind.NON_FACE_SHARE: GateCode.NON_FACE_SHARE,
+}
+
+
 def _case_code(case: CaseFact) -> GateCode:
-    if case.kind is CaseKind.TOO_MANY_COMPARISONS:
-        return GateCode.TOO_MANY_COMPARISONS
+    if case.kind in _ONE_LEARNER_CODES:
+        return _ONE_LEARNER_CODES[case.kind]
     if case.resolution is None:
         return GateCode.DUPLICATE_FACE_UNDER_REVIEW
     return GateCode.DUPLICATE_FACE_FOUND

@@ -12,7 +12,9 @@ comparison ratio L   L        1         L or 1, see `Phase`   L or 1, see `Phase
 attack detection A   1        1         1 / A                 1: not tested on it   1
 ===================  =======  ========  ====================  ====================  =======
 
-Challenges, repeated frames and streams are not in it yet: no rate has been measured for them.
+A code typed rightly is a capture outcome like a face that was seen and compared with nothing: it
+separates present from absent, and never one person from another. Other challenges, repeated
+frames and streams are not in it yet: no rate has been measured for them.
 """
 
 import math

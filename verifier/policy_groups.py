@@ -140,6 +140,8 @@ class NonFaceRules:
         Kinds of prompt that the schedule draws then.
     code_digits
         Of a typed code.
+    fastest_code_s
+        A code typed sooner after it was asked for is named among the score's reasons.
     most_share
         Of a class's roster; above it a case is opened for each of them.
     longest_grant_days
@@ -152,10 +154,11 @@ class NonFaceRules:
 
     kinds: tuple[str, ...]
     code_digits: int = _between(4, 12)
+    fastest_code_s: float = _between(0, 60)
     most_share: float = _share()
     longest_grant_days: int = _between(1, 3660)
-    start_impostor: float = _share()
-    impostor_per_h: float = _between(0, 60)
+    start_impostor: float = _between(1e-6, 0.25)
+    impostor_per_h: float = _between(1e-6, 60)
     officer_call_deadline_s: int = _between(30, 3600)
 
     def __post_init__(self) -> None:
@@ -273,14 +276,14 @@ class PresenceRates:
 
     start_present: float = _between(1e-6, 0.5)
     start_impostor: float = _between(1e-6, 0.5)
-    start_presentation_attack: float = _between(1e-6, 0.25)
+    start_presentation_attack: float = _between(0, 0.25)
     start_injection: float = _between(1e-6, 0.2)
     leave_per_h: float = _between(1e-6, 60)
     short_break_per_h: float = _between(1e-6, 60)
     return_per_h: float = _between(1e-6, 60)
     break_end_per_h: float = _between(1e-6, 600)
     impostor_per_h: float = _between(1e-6, 60)
-    presentation_attack_per_h: float = _between(1e-6, 60)
+    presentation_attack_per_h: float = _between(0, 60)
     injection_per_h: float = _between(1e-6, 60)
     attack_end_per_h: float = _between(1e-6, 600)
     pi_self: float = _between(0.01, 0.99)
@@ -324,6 +327,8 @@ class GateRules:
     ----------
     payable_assurances
         Ways that pictures may come in without a second look by a person.
+    payable_non_face_assurances
+        Ways that answers without a face may; no more than the above.
     min_witnesses
         Cosignatures under the checkpoint that a session's schedule follows from.
     proposal_refers_days
@@ -332,6 +337,7 @@ class GateRules:
     """
 
     payable_assurances: tuple[str, ...]
+    payable_non_face_assurances: tuple[str, ...]
     min_witnesses: int = _between(0, 16)
     proposal_refers_days: int = _between(0, 366)
 

@@ -15,13 +15,14 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifier.arrays import FloatArray
+from verifier.assurance import LearnerPath
 from verifier.check import Check, SessionEvidence
 from verifier.evidence import (
     STATE_OF_PHASE,
@@ -57,7 +58,7 @@ class Presence:
         Expected minutes in each state; they add up to the session's duration.
     lower95_minutes
         Genuine minutes that are reached with 95 % probability; never above the mean, and 0 where
-        no face was compared.
+        a session by the face compared none.
     authenticity
         P(no attack at any time, and genuine for at least the policy's share of the session).
     attack_free
@@ -102,6 +103,25 @@ def state_probabilities(evidence: SessionEvidence, policy: Policy) -> tuple[Floa
     chain = _Chain.of(evidence, policy, grid_s, at_check)
     marginals = _proportions(chain.forward(_EVERYTHING)[0] * chain.backward())
     return grid_s, np.asarray(marginals @ _IN_STATE.T, dtype=np.float64)
+
+
+def rates_of(evidence: SessionEvidence, policy: Policy) -> PresenceRates:
+    """Return the prior of a session.
+
+    By a grant, an officer saw person and card before: others are expected there less often. That
+    is all that the grant says; somebody has to be there as in any session. And where no camera
+    looks nothing can be presented to one; a program that types is an injection, as likely as ever.
+    """
+    if evidence.path is LearnerPath.FACE:
+        return policy.presence
+    known = policy.non_face
+    return replace(
+        policy.presence,
+        start_impostor=known.start_impostor,
+        impostor_per_h=known.impostor_per_h,
+        start_presentation_attack=0.0,
+        presentation_attack_per_h=0.0,
+    )
 
 
 def generator(rates: PresenceRates) -> FloatArray:
@@ -183,10 +203,11 @@ class _Chain:
         logs = np.zeros((len(grid_s), len(Phase)))
         np.add.at(logs, at_check, _weighted_log_likelihoods(evidence.checks, policy))
         logs -= logs.max(axis=1, keepdims=True)
-        q = generator(policy.presence)
+        rates = rates_of(evidence, policy)
+        q = generator(rates)
         lengths, which = np.unique(np.diff(grid_s), return_inverse=True)
         return cls(
-            start=start(policy.presence),
+            start=start(rates),
             moves=transitions(q, lengths)[which] if lengths.size else np.zeros((0, *q.shape)),
             emissions=np.exp(np.maximum(logs, _LOWEST_LOG)),
         )
@@ -312,8 +333,10 @@ def _genuine_seconds(paths: NDArray[np.intp], steps_s: FloatArray) -> FloatArray
 
 
 def _lower95(evidence: SessionEvidence, genuine_s: FloatArray, mean_minutes: float) -> float:
-    # Without a compared face there is nothing to bound, whatever the prior says.
-    if all(check.comparison_log10_lr is None for check in evidence.checks):
+    # Nothing bounds who was there where nobody was compared, whatever the prior says; unless an
+    # officer had established who it is.
+    compared = any(check.comparison_log10_lr is not None for check in evidence.checks)
+    if evidence.path is LearnerPath.FACE and not compared:
         return 0.0
     bound = float(np.quantile(genuine_s, 0.05, method="lower")) / 60
     return min(bound, mean_minutes)

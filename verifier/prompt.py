@@ -8,10 +8,14 @@ import hmac
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from verifier.check import Check, Outcome
 from verifier.errors import ProtocolError
 from verifier.policy_groups import PromptRules
+
+RECEIVING_S: Final = 15
+"""An answer that began to arrive in time may take this long to arrive before it is missed."""
 
 
 class PromptKind(StrEnum):
@@ -27,7 +31,7 @@ class PromptOrigin(StrEnum):
 
     OPENING = "opening"
     SCHEDULED = "scheduled"
-    ADDED = "added"  # by a supervisor
+    ADDED = "added"  # see AddedBecause
     CLOSING = "closing"
 
 
@@ -78,7 +82,7 @@ class Prompt:
         When it went out.
     asked_at
         From when the deadline counts: ``issued_at``, or the first retry if a face was seen; later
-        by as long as the engine was away meanwhile.
+        by as long as the engine was away meanwhile, or late in telling of it.
     capture_s, upload_s
         Seconds from ``asked_at`` in which frames must begin to arrive, and seconds more for an
         upload that began in time.
@@ -122,6 +126,17 @@ class Prompt:
         return self.asked_at + timedelta(seconds=self.capture_s + grace_s)
 
     @property
+    def free_at(self) -> datetime | None:
+        """From when another prompt may go out; None while it is open.
+
+        One whose time ran out was still waited for; nobody could be shown another meanwhile.
+        """
+        ran_out = self.status is PromptStatus.MISSED
+        if self.resolved_at is None or not ran_out or self.resolved_at < self.closes_at:
+            return self.resolved_at
+        return self.resolved_at + timedelta(seconds=RECEIVING_S)
+
+    @property
     def nonces(self) -> tuple[bytes, ...]:
         """Every nonce this prompt has used."""
         return (*self.spent_nonces, self.nonce)
@@ -140,7 +155,13 @@ def begin_upload(prompt: Prompt, *, nonce: bytes, at: datetime) -> Prompt:
 
 
 def answer_prompt(
-    prompt: Prompt, attempt: Attempt, *, nonce: bytes, retry_nonce: bytes | None, rules: PromptRules
+    prompt: Prompt,
+    attempt: Attempt,
+    *,
+    nonce: bytes,
+    retry_nonce: bytes | None,
+    retry_code: str | None = None,
+    rules: PromptRules,
 ) -> Prompt:
     """Record a judged answer; see :func:`verifier.session.answer`."""
     _require_answerable(prompt, nonce=nonce, at=attempt.at)
@@ -149,10 +170,12 @@ def answer_prompt(
         return replace(answered, status=PromptStatus.PASSED, resolved_at=attempt.at)
     if attempt.judgement is Judgement.REFER:
         return replace(answered, status=PromptStatus.REFERRED, resolved_at=attempt.at)
-    if len(answered.attempts) > rules.max_retries:
+    # An officer who reached nobody calls again by another prompt.
+    retries = 0 if prompt.kind is PromptKind.OFFICER_CALL else rules.max_retries
+    if len(answered.attempts) > retries:
         # Inconclusive too often: no accusation, and no credit either.
         return replace(answered, status=PromptStatus.MISSED, resolved_at=attempt.at)
-    return _ask_again(answered, at=attempt.at, nonce=retry_nonce)
+    return _ask_again(answered, at=attempt.at, nonce=retry_nonce, code=retry_code)
 
 
 def miss_prompt(prompt: Prompt, *, at: datetime) -> Prompt:
@@ -160,9 +183,18 @@ def miss_prompt(prompt: Prompt, *, at: datetime) -> Prompt:
     return replace(prompt, status=PromptStatus.MISSED, resolved_at=at)
 
 
-def _ask_again(prompt: Prompt, *, at: datetime, nonce: bytes | None) -> Prompt:
+def require_code(kind: PromptKind, code: str | None) -> None:
+    """Raise ``wrong_kind`` unless there is a code exactly where one has to be typed."""
+    if (kind is PromptKind.TYPED_CODE) != (code is not None):
+        raise ProtocolError("wrong_kind", "a code goes with prompts that ask for one, and no other")
+
+
+def _ask_again(prompt: Prompt, *, at: datetime, nonce: bytes | None, code: str | None) -> Prompt:
     if nonce is None or nonce in prompt.nonces:
         raise ProtocolError("nonce_reused", "a retry needs a fresh nonce")
+    require_code(prompt.kind, code)
+    if code is not None and code == prompt.code:
+        raise ProtocolError("wrong_kind", "a retry needs a fresh code")
     # Only a face that was seen earns new time, and only once: whoever sends something unclear at
     # the last second, again and again, must not keep the prompt open until somebody is back.
     shown = prompt.attempts[-1].check.outcome in {Outcome.CAPTURED, Outcome.MULTIPLE_FACES}
@@ -170,6 +202,7 @@ def _ask_again(prompt: Prompt, *, at: datetime, nonce: bytes | None) -> Prompt:
     return replace(
         prompt,
         nonce=nonce,
+        code=code,
         spent_nonces=prompt.nonces,
         asked_at=at if renewed else prompt.asked_at,
         upload_began_at=None,

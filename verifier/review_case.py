@@ -22,6 +22,7 @@ class CaseKind(StrEnum):
 
     DUPLICATE_FACE = "duplicate_face"  # one face under two identities
     TOO_MANY_COMPARISONS = "too_many_comparisons"  # with one learner's template, in one day
+    NON_FACE_SHARE = "non_face_share"  # too many of a class are known otherwise than by the face
 
 
 class CaseResolution(StrEnum):
@@ -35,6 +36,7 @@ class CaseResolution(StrEnum):
 RESOLUTIONS: Final = {
     CaseKind.DUPLICATE_FACE: frozenset(CaseResolution),
     CaseKind.TOO_MANY_COMPARISONS: frozenset({CaseResolution.EXPLAINED}),
+    CaseKind.NON_FACE_SHARE: frozenset({CaseResolution.EXPLAINED}),
 }
 """What a case of each kind may come to."""
 

@@ -14,10 +14,10 @@ ever, so there is no safe moment to leave. ``docs/prompts.md`` repeats this with
 import hashlib
 import hmac
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import accumulate, count, takewhile
+from itertools import count, takewhile
 from typing import Any
 
 from verifier.credit import Pause
@@ -27,6 +27,9 @@ from verifier.transparency.canonical_json import canonical_json
 
 DOMAIN = b"zhenxue/schedule/v1"
 _PROMPT_LABEL = b"prompt"
+_ADDED_LABEL = b"added"
+_INNER = bytes(byte ^ 0x36 for byte in range(256))  # of HMAC, RFC 2104
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,24 +153,67 @@ class PlannedPrompts:
     def __iter__(self) -> Iterator[PlannedPrompt]:
         """Yield prompts by time, for ever."""
         kinds = self.parameters.kinds
-        # Whole milliseconds: two machines whose logarithms differ in the last bit still agree.
-        offsets_ms = accumulate(self._gap_ms(index) for index in count())
-        for index, offset_ms in enumerate(offsets_ms):
-            kind = kinds[int.from_bytes(self._draw(index)[8:16], "big") % len(kinds)]
-            yield PlannedPrompt(index=index, offset_s=offset_ms / 1000, kind=kind)
+        for index, (due_ms, place) in enumerate(self.draws()):
+            yield PlannedPrompt(index=index, offset_s=due_ms / 1000, kind=kinds[place])
+
+    def draws(self) -> Iterator[tuple[int, int]]:
+        """Yield of each prompt when it is due, in ms, and the place of its kind, for ever.
+
+        The same schedule without a value for each prompt: for a whole city's sessions at once.
+        """
+        parameters = self.parameters
+        min_gap_s, mean_gap_s = parameters.min_gap_s, parameters.mean_gap_s
+        kinds = len(parameters.kinds)
+        draw_of = _keyed(self.seed)
+        due_ms = 0
+        for index in count():
+            draw = draw_of(_PROMPT_LABEL + index.to_bytes(8, "big"))
+            due_ms += _gap_ms(draw, min_gap_s, mean_gap_s)
+            yield due_ms, int.from_bytes(draw[8:16], "big") % kinds
 
     def until(self, end_s: float) -> tuple[PlannedPrompt, ...]:
         """Return the prompts due before ``end_s`` seconds."""
         return tuple(takewhile(lambda prompt: prompt.offset_s < end_s, self))
 
-    def _gap_ms(self, index: int) -> int:
-        uniform = (int.from_bytes(self._draw(index)[:8], "big") >> 11) / 2**53  # 0 <= u < 1
-        spread_s = self.parameters.mean_gap_s - self.parameters.min_gap_s
-        gap_s = self.parameters.min_gap_s - spread_s * math.log1p(-uniform)
-        return round(1000 * gap_s)
+    def added_gap_ms(self, index: int, *, min_gap_s: int, mean_gap_s: int) -> int:
+        """Return how long after scheduled prompt ``index`` was resolved an added one is due.
 
-    def _draw(self, index: int) -> bytes:
-        return hmac.digest(self.seed, _PROMPT_LABEL + index.to_bytes(8, "big"), "sha256")
+        A prompt that was missed or referred brings another one, at a moment which is as much the
+        seed's as the scheduled ones are: nobody adds prompts when it suits them.
+
+        Parameters
+        ----------
+        index
+            The scheduled prompt that was missed or referred.
+        min_gap_s, mean_gap_s
+            The policy's gaps for added prompts, whole seconds, ``min_gap_s < mean_gap_s``.
+        """
+        draw = _keyed(self.seed)(_ADDED_LABEL + index.to_bytes(8, "big"))
+        return _gap_ms(draw, min_gap_s, mean_gap_s)
+
+
+def _gap_ms(draw: bytes, min_gap_s: int, mean_gap_s: int) -> int:
+    # Whole milliseconds: two machines whose logarithms differ in the last bit still agree.
+    uniform = (int.from_bytes(draw[:8], "big") >> 11) / 2**53  # 0 <= u < 1
+    return round(1000 * (min_gap_s - (mean_gap_s - min_gap_s) * math.log1p(-uniform)))
+
+
+def _keyed(key: bytes) -> Callable[[bytes], bytes]:
+    """Return HMAC-SHA-256 under ``key``, 32 bytes.
+
+    As `hmac.digest`, but the key's two blocks are hashed once for all prompts of a session.
+    """
+    block = key.ljust(64, b"\0")
+    inner = hashlib.sha256(block.translate(_INNER))
+    outer = hashlib.sha256(block.translate(_OUTER))
+
+    def digest(message: bytes) -> bytes:
+        within, around = inner.copy(), outer.copy()
+        within.update(message)
+        around.update(within.digest())
+        return around.digest()
+
+    return digest
 
 
 def commitment(secret: bytes, header: ScheduleHeader) -> bytes:

@@ -7,20 +7,24 @@ allow it. Times are the server's own, timezone-aware, and never go backwards.
     opening ── opening prompt passes ──▶ running ── announce_end ──▶ ending ── close ──▶ closed
        └───────────────┴────────── abandon ───────────┴──────────▶ abandoned
 
-One prompt is open at a time. A scheduled prompt that falls due while another is open is issued
-when that one is resolved; its planned time stays in the record, so the delay shows.
+One prompt is open at a time, and the lesson clock stands still meanwhile. A scheduled prompt that
+falls due while another is open is issued when that one is resolved; its planned time stays in the
+record, so the delay shows.
 
-While the engine itself is away it can ask nothing: `interrupt` makes a pause of that afterwards.
+After too many failed answers nothing is asked for a while: `pause_after_failures`. While the engine
+itself is away it can ask nothing either: `interrupt` makes a pause of that afterwards.
 """
 
 from dataclasses import replace
 from datetime import datetime
 
+from verifier.assurance import LearnerPath
 from verifier.check import Check, SessionEvidence
 from verifier.credit import Pause
 from verifier.errors import ProtocolError, UnknownSubjectError
 from verifier.policy import Policy
 from verifier.prompt import (
+    AddedBecause,
     Attempt,
     Judgement,
     Prompt,
@@ -29,6 +33,7 @@ from verifier.prompt import (
     PromptStatus,
     answer_prompt,
     miss_prompt,
+    require_code,
 )
 from verifier.prompt import begin_upload as begin_prompt_upload
 from verifier.schedule import PlannedPrompt
@@ -75,6 +80,10 @@ def issue_prompt(
     origin: PromptOrigin,
     at: datetime,
     planned: PlannedPrompt | None = None,
+    added_because: AddedBecause | None = None,
+    code: str | None = None,
+    asked_at: datetime | None = None,
+    capture_s: float | None = None,
     extra_time: bool = False,
 ) -> SessionState:
     """Issue one prompt.
@@ -85,20 +94,32 @@ def issue_prompt(
         At least 16 fresh random bytes.
     planned
         Its place in the schedule; given exactly when ``origin`` is ``scheduled``.
+    added_because
+        Given exactly when ``origin`` is ``added``.
+    code
+        What has to be typed; given exactly when ``kind`` is ``typed_code``.
+    asked_at
+        From when its deadline counts, if the engine was late to tell of it; None: ``at``.
+    capture_s
+        Time for an answer, where it is not the policy's for all prompts.
     extra_time
         Whether the learner was granted the accessibility extension.
 
     Raises
     ------
     ProtocolError
-        ``session_over``, ``session_paused``, ``prompt_open``, ``wrong_origin``,
+        ``session_over``, ``session_paused``, ``prompt_open``, ``wrong_origin``, ``wrong_kind``,
         ``prompt_reused``, ``nonce_reused``, ``not_due``, ``closing_prompt_late`` or
         ``time_went_back``.
     """
     state = _advance(state, at)
     _require_issuable(state, origin=origin, at=at, planned=planned)
+    if (origin is PromptOrigin.ADDED) != (added_because is not None):
+        raise ProtocolError("wrong_origin", "added prompts, and only they, have a reason")
+    require_code(kind, code)
     _require_fresh(state, prompt_id=prompt_id, nonce=nonce)
     rules = state.rules
+    wait_s = rules.capture_deadline_s if capture_s is None else capture_s
     prompt = Prompt(
         prompt_id=prompt_id,
         nonce=nonce,
@@ -107,9 +128,11 @@ def issue_prompt(
         planned_index=None if planned is None else planned.index,
         planned_offset_s=None if planned is None else planned.offset_s,
         issued_at=at,
-        asked_at=at,
-        capture_s=rules.capture_deadline_s + (rules.accessibility_extra_s if extra_time else 0),
+        asked_at=max(at, asked_at or at),
+        capture_s=wait_s + (rules.accessibility_extra_s if extra_time else 0),
         upload_s=rules.upload_grace_s,
+        added_because=added_because,
+        code=code,
     )
     return replace(state, prompts=(*state.prompts, prompt))
 
@@ -124,7 +147,7 @@ def begin_upload(
     UnknownSubjectError, ProtocolError
         As :func:`answer`.
     """
-    prompt = _prompt(state, prompt_id)
+    prompt = prompt_of(state, prompt_id)
     state = _advance_for_answer(state, prompt, at)
     return _with(state, begin_prompt_upload(prompt, nonce=nonce, at=at))
 
@@ -138,11 +161,13 @@ def answer(
     judgement: Judgement,
     check: Check,
     retry_nonce: bytes | None = None,
+    retry_code: str | None = None,
 ) -> SessionState:
     """Record a judged answer.
 
-    ``pass`` and ``refer`` end the prompt. ``retry`` asks again with ``retry_nonce`` and a new
-    deadline, until the policy's retries are used up: then the prompt is missed.
+    ``pass`` and ``refer`` end the prompt. ``retry`` asks again with ``retry_nonce``, a fresh code
+    if one has to be typed, and a new deadline, until the policy's retries are used up: then the
+    prompt is missed. Of a call nothing is asked again.
 
     Parameters
     ----------
@@ -158,9 +183,9 @@ def answer(
         If this session has no such prompt; another session's prompt is unknown here.
     ProtocolError
         ``prompt_already_resolved``, ``wrong_nonce``, ``deadline_passed``, ``nonce_reused``,
-        ``session_over`` or ``time_went_back``.
+        ``session_over``, ``session_paused`` or ``time_went_back``.
     """
-    prompt = _prompt(state, prompt_id)
+    prompt = prompt_of(state, prompt_id)
     state = _advance_for_answer(state, prompt, at)
     if judgement is Judgement.RETRY and any(retry_nonce in p.nonces for p in state.prompts):
         raise ProtocolError("nonce_reused", "a retry needs a fresh nonce")
@@ -168,7 +193,12 @@ def answer(
     placed = replace(check, t=state.offset_s(at), prompted=True)
     attempt = Attempt(at=at, judgement=judgement, check=placed)
     answered = answer_prompt(
-        prompt, attempt, nonce=nonce, retry_nonce=retry_nonce, rules=state.rules
+        prompt,
+        attempt,
+        nonce=nonce,
+        retry_nonce=retry_nonce,
+        retry_code=retry_code,
+        rules=state.rules,
     )
     return _begin_if_opened(_with(state, answered))
 
@@ -193,6 +223,25 @@ def pause(state: SessionState, *, at: datetime) -> SessionState:
     state = _advance(state, at)
     _require_running(state)
     return replace(state, paused_at=at)
+
+
+def pause_after_failures(state: SessionState, *, at: datetime, until: datetime) -> SessionState:
+    """Stop the lesson clock until a moment that is known; an open prompt is missed.
+
+    Nothing is asked and no answer is taken meanwhile. The end may be announced in it.
+
+    Raises
+    ------
+    ProtocolError
+        ``session_over`` or ``session_paused``.
+    """
+    state = _advance(state, at)
+    _require_zone(until)
+    if state.paused_at is not None:
+        raise ProtocolError("session_paused", "the session is paused")
+    if state.open_prompt is not None:
+        state = _with(state, miss_prompt(state.open_prompt, at=at))
+    return replace(state, paused_at=at, paused_until=until)
 
 
 def resume(state: SessionState, *, at: datetime) -> SessionState:
@@ -236,16 +285,17 @@ def interrupt(state: SessionState, *, since: datetime, until: datetime) -> Sessi
 def announce_end(state: SessionState, *, at: datetime) -> SessionState:
     """Note that the lesson is over; the closing prompt must follow soon.
 
+    In a pause too: the lesson then ended for good when the pause began, and the closing prompt is
+    due when the pause is over.
+
     Raises
     ------
     ProtocolError
-        ``not_running``, ``session_paused``, ``session_over``.
+        ``not_running`` or ``session_over``.
     """
     state = _advance(state, at)
     if state.phase is not SessionPhase.RUNNING:
         raise ProtocolError("not_running", f"the session is {state.phase}, not running")
-    if state.paused_at is not None:
-        raise ProtocolError("session_paused", "resume before the end is announced")
     return replace(state, phase=SessionPhase.ENDING, end_announced_at=at)
 
 
@@ -264,7 +314,7 @@ def close(state: SessionState, *, at: datetime) -> SessionState:
         raise ProtocolError("prompt_open", "a prompt waits for an answer")
     if not state.closing_asked:
         raise ProtocolError("closing_prompt_missing", "no closing prompt was issued")
-    return replace(state, phase=SessionPhase.CLOSED, ended_at=at)
+    return replace(_end_pause(state, at), phase=SessionPhase.CLOSED, ended_at=at)
 
 
 def abandon(state: SessionState, *, at: datetime) -> SessionState:
@@ -272,9 +322,7 @@ def abandon(state: SessionState, *, at: datetime) -> SessionState:
     state = _advance(state, at)
     if state.open_prompt is not None:
         state = _with(state, miss_prompt(state.open_prompt, at=at))
-    if state.paused_at is not None:
-        state = _end_pause(state, at)
-    return replace(state, phase=SessionPhase.ABANDONED, ended_at=at)
+    return replace(_end_pause(state, at), phase=SessionPhase.ABANDONED, ended_at=at)
 
 
 def session_evidence(
@@ -284,6 +332,7 @@ def session_evidence(
     policy: Policy,
     institution_id: str | None = None,
     model: str | None = None,
+    path: LearnerPath = LearnerPath.FACE,
 ) -> SessionEvidence:
     """Return the public record of a session; before its end, of what happened so far."""
     return SessionEvidence(
@@ -297,6 +346,7 @@ def session_evidence(
         platform_id=state.platform_id,
         model=model,
         policy=policy.rule,
+        path=path,
     )
 
 
@@ -324,6 +374,8 @@ def _advance_for_answer(state: SessionState, prompt: Prompt, at: datetime) -> Se
     _require_zone(at)
     if at < prompt.asked_at:
         raise ProtocolError("time_went_back", "an answer from before its prompt was asked")
+    if state.paused_at is not None and (state.paused_until is None or at < state.paused_until):
+        raise ProtocolError("session_paused", "the session is paused; no answer is taken")
     return _advance(state, max(at, state.last_event_at))
 
 
@@ -382,7 +434,8 @@ def _require_fresh(state: SessionState, *, prompt_id: str, nonce: bytes) -> None
         raise ProtocolError("nonce_reused", "this nonce was issued already")
 
 
-def _prompt(state: SessionState, prompt_id: str) -> Prompt:
+def prompt_of(state: SessionState, prompt_id: str) -> Prompt:
+    """Return a session's prompt; ``UnknownSubjectError`` if it issued none with that id."""
     found = next((p for p in state.prompts if p.prompt_id == prompt_id), None)
     if found is None:
         raise UnknownSubjectError("this session issued no prompt with that id")
@@ -404,7 +457,7 @@ def _begin_if_opened(state: SessionState) -> SessionState:
 def _end_pause(state: SessionState, at: datetime) -> SessionState:
     if state.paused_at is None:
         return state
-    return replace(_with_pause(state, state.paused_at, at), paused_at=None)
+    return replace(_with_pause(state, state.paused_at, at), paused_at=None, paused_until=None)
 
 
 def _with_pause(state: SessionState, start: datetime, end: datetime) -> SessionState:

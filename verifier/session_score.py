@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from verifier.assurance import LearnerPath
 from verifier.check import Check, Outcome, SessionEvidence
 from verifier.evidence import State, outcome_log_lr
 from verifier.policy import Policy
 from verifier.presence import Presence, presence
+from verifier.prompt import PromptKind
 
 _DIGITS = 6  # rounded before anything is decided, so that reruns agree
 
@@ -40,6 +42,11 @@ class ReasonCode(StrEnum):
     UNREADABLE = "UNREADABLE"
     NEAR_DUPLICATE = "NEAR_DUPLICATE"
     CHALLENGE_FAILED = "CHALLENGE_FAILED"
+    CODE_TYPED = "CODE_TYPED"
+    CODE_TYPED_FAST = "CODE_TYPED_FAST"
+    CODE_WRONG = "CODE_WRONG"
+    OFFICER_CALL = "OFFICER_CALL"
+    OFFICER_SAW_ANOTHER = "OFFICER_SAW_ANOTHER"
     NO_EVIDENCE = "NO_EVIDENCE"
     TOO_FEW_CHECKS = "TOO_FEW_CHECKS"
     TOO_LITTLE_VERIFIED = "TOO_LITTLE_VERIFIED"
@@ -61,6 +68,20 @@ REASON_TEXTS: Mapping[ReasonCode, tuple[str, str]] = {
         "the picture nearly repeats an earlier one",
     ),
     ReasonCode.CHALLENGE_FAILED: ("未完成要求的动作", "the requested act was not done"),
+    ReasonCode.CODE_TYPED: ("已输入屏幕上的数字", "the digits on the screen were typed"),
+    ReasonCode.CODE_TYPED_FAST: (
+        "输入数字的速度快于常人",
+        "the digits were typed faster than people do",
+    ),
+    ReasonCode.CODE_WRONG: (
+        "输入的数字与屏幕上的不同",
+        "other digits were typed than were on the screen",
+    ),
+    ReasonCode.OFFICER_CALL: ("工作人员已联系到本人", "an officer reached the learner"),
+    ReasonCode.OFFICER_SAW_ANOTHER: (
+        "工作人员联系时不是本人",
+        "an officer found somebody else there",
+    ),
     ReasonCode.NO_EVIDENCE: ("没有任何核验记录", "no check was made"),
     ReasonCode.TOO_FEW_CHECKS: ("相符的核验次数过少", "too few checks matched"),
     ReasonCode.TOO_LITTLE_VERIFIED: (
@@ -170,7 +191,10 @@ def _decide(evidence: SessionEvidence, found: Presence, policy: Policy) -> Decis
     rules = policy.decision
     accept = rules.cost_false_accept * (1 - round(found.authenticity, _DIGITS))
     reject = rules.cost_false_reject * round(found.attack_free, _DIGITS)
-    if accept < 1 and _matched(evidence) >= rules.min_matched_checks:
+    enough = _established(evidence) >= rules.min_matched_checks
+    # No rate says how often an officer errs, so what one saw moves no number; but no number
+    # outvotes it either.
+    if accept < 1 and enough and not any(map(_saw_another, evidence.checks)):
         return Decision.ACCEPT
     # An absence is no attack, and a prior alone accuses nobody.
     return Decision.REJECT if reject < 1 and evidence.checks else Decision.REVIEW
@@ -187,7 +211,7 @@ def _overall(
     # Each alone may be tolerable and their sum not; then the larger one is named.
     telling = min(1 / policy.decision.cost_false_accept, max(attacked, too_short))
     findings = {
-        ReasonCode.TOO_FEW_CHECKS: _matched(evidence) < policy.decision.min_matched_checks,
+        ReasonCode.TOO_FEW_CHECKS: _established(evidence) < policy.decision.min_matched_checks,
         ReasonCode.ATTACK_POSSIBLE: attacked >= telling,
         ReasonCode.TOO_LITTLE_VERIFIED: too_short >= telling,
     }
@@ -206,17 +230,31 @@ def _reasons_of(check: Check, policy: Policy) -> list[Reason]:
         reasons.append(_reason(code, check, check.pad_log10_lr))
     if check.near_duplicate:
         reasons.append(_reason(ReasonCode.NEAR_DUPLICATE, check, None))
-    if check.challenge is not None and not check.challenge.passed:
+    if check.challenge is not None and not check.challenge.passed and not _is_faceless(check):
         reasons.append(_reason(ReasonCode.CHALLENGE_FAILED, check, None))
     return reasons
 
 
 def _capture_reasons(check: Check, policy: Policy) -> list[Reason]:
-    code = _OUTCOME_REASONS.get(check.outcome)
+    code = _faceless_reason(check, policy) or _OUTCOME_REASONS.get(check.outcome)
     if code is None:
         return []
+    if code is ReasonCode.OFFICER_SAW_ANOTHER:  # that somebody was there speaks for nobody
+        return [_reason(code, check, None)]
     # The table speaks for absence; the account speaks for the learner.
     return [_reason(code, check, -outcome_log_lr(check, policy) / _LN10)]
+
+
+def _faceless_reason(check: Check, policy: Policy) -> ReasonCode | None:
+    done = check.challenge
+    if done is None or not _is_faceless(check) or check.outcome not in _ANSWERED:
+        return None
+    if done.kind == PromptKind.OFFICER_CALL:
+        return ReasonCode.OFFICER_CALL if done.passed else ReasonCode.OFFICER_SAW_ANOTHER
+    if not done.passed:
+        return ReasonCode.CODE_WRONG
+    fast = done.latency_s is not None and done.latency_s < policy.non_face.fastest_code_s
+    return ReasonCode.CODE_TYPED_FAST if fast else ReasonCode.CODE_TYPED
 
 
 def _comparison_reasons(check: Check) -> list[Reason]:
@@ -224,7 +262,7 @@ def _comparison_reasons(check: Check) -> list[Reason]:
     if ratio is not None:
         code = ReasonCode.MATCHED if ratio > 0 else ReasonCode.NOT_MATCHED
         return [_reason(code, check, ratio)]
-    unfit = check.outcome is Outcome.CAPTURED
+    unfit = check.outcome is Outcome.CAPTURED and not _is_faceless(check)
     return [_reason(ReasonCode.NOT_COMPARED, check, None)] if unfit else []
 
 
@@ -233,9 +271,33 @@ def _reason(code: ReasonCode, check: Check, log10_lr: float | None) -> Reason:
     return Reason(code=code, log10_lr=rounded, at_s=check.t)
 
 
-def _matched(evidence: SessionEvidence) -> int:
-    ratios = (check.comparison_log10_lr for check in evidence.checks)
-    return sum(ratio is not None and ratio > 0 for ratio in ratios)
+def _established(evidence: SessionEvidence) -> int:
+    """Count the checks that say who was there: matches; by a grant, also what was answered."""
+    by_grant = evidence.path is LearnerPath.NON_FACE
+    return sum(_matched(check) or (by_grant and _passed(check)) for check in evidence.checks)
+
+
+def _matched(check: Check) -> bool:
+    return check.comparison_log10_lr is not None and check.comparison_log10_lr > 0
+
+
+def _passed(check: Check) -> bool:
+    done = check.challenge
+    return _is_faceless(check) and done is not None and done.passed
+
+
+def _is_faceless(check: Check) -> bool:
+    return check.challenge is not None and check.challenge.kind in _FACELESS
+
+
+def _saw_another(check: Check) -> bool:
+    done = check.challenge
+    called = done is not None and done.kind == PromptKind.OFFICER_CALL and not done.passed
+    return called and check.outcome is Outcome.CAPTURED
+
+
+_FACELESS = frozenset({PromptKind.TYPED_CODE.value, PromptKind.OFFICER_CALL.value})
+_ANSWERED = frozenset({Outcome.CAPTURED, Outcome.UNREADABLE})  # rightly, or wrongly typed
 
 
 _LN10 = 2.302585092994046

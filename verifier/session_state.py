@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from verifier.check import Check, Outcome
-from verifier.credit import Pause, Span, credit_spans
+from verifier.credit import Pause, Span, credit_spans, joined
 from verifier.policy_groups import PromptRules
 from verifier.prompt import Prompt, PromptOrigin, PromptStatus
 
@@ -119,20 +119,52 @@ class SessionState:
     def silences(self) -> tuple[Pause, ...]:
         """When no scheduled prompt could go out.
 
-        Before the opening prompt was passed, in pauses, and while a prompt was open at the end.
+        Before the opening prompt was passed, in pauses, and while one prompt after the other was
+        waited for at the end.
+        """
+        return (*self._opening(), *self.pauses, *self._queue())
+
+    def _queue(self) -> tuple[Pause, ...]:
+        """Return the stretch before the end in which whatever fell due had to wait its turn.
+
+        It reaches back over prompts and pauses that followed one another without a gap, but not
+        behind the moment at which the last prompt of the schedule that did go out was due: what
+        was due earlier went out earlier, or was never sent.
         """
         end = self.lesson_end
-        held = [p for p in self.prompts if end and p.issued_at < end <= (p.resolved_at or end)]
-        stretches = [
-            Pause(start_s=self.offset_s(p.issued_at), end_s=self.offset_s(end)) for p in held if end
+        if end is None:
+            return ()
+        end_s = since_s = self.offset_s(end)
+        taken = [(pause.start_s, pause.end_s) for pause in self.pauses]
+        taken += [
+            (self.offset_s(p.issued_at), self.offset_s(p.free_at or end)) for p in self.prompts
         ]
-        return (*self._opening(), *self.pauses, *stretches)
+        for start_s, stop_s in sorted(taken, reverse=True):
+            if start_s < since_s <= stop_s:
+                since_s = start_s
+        sent_s = [p.planned_offset_s for p in self.prompts if p.planned_offset_s is not None]
+        since_s = max(since_s, max(sent_s, default=0.0))
+        return (Pause(start_s=since_s, end_s=end_s),) if since_s < end_s else ()
 
     def _opening(self) -> tuple[Pause, ...]:
         passed = [p.resolved_at for p in self.prompts if p.status is PromptStatus.PASSED]
         until = min((at for at in passed if at), default=self.last_event_at)
         opening_s = self.offset_s(until)
         return (Pause(start_s=0.0, end_s=opening_s),) if opening_s > 0 else ()
+
+    @property
+    def answering(self) -> tuple[Pause, ...]:
+        """When a prompt was open within the lesson, by time: the lesson clock stood still then.
+
+        Not a silence: what falls due meanwhile follows at once.
+        """
+        now = self.lesson_end or self.last_event_at
+        ends = [(p.issued_at, min(p.resolved_at or now, now)) for p in self.prompts]
+        return tuple(
+            Pause(start_s=self.offset_s(start), end_s=self.offset_s(end))
+            for start, end in ends
+            if start < end
+        )
 
     def offset_s(self, at: datetime) -> float:
         """Return seconds since the session started."""
@@ -141,15 +173,23 @@ class SessionState:
     def running_s(self, start: datetime, end: datetime) -> float:
         """Return for how many seconds from ``start`` to ``end`` the lesson clock ran."""
         start_s, end_s = self.offset_s(start), self.offset_s(end)
-        held = (min(end_s, p.end_s) - max(start_s, p.start_s) for p in self.pauses)
+        held = (min(end_s, p.end_s) - max(start_s, p.start_s) for p in joined(self.stopped))
         return end_s - start_s - math.fsum(max(0.0, overlap_s) for overlap_s in held)
 
-    def spans(self) -> tuple[Span, ...]:
-        """Return the spans as they stand; see :func:`verifier.credit.credit_spans`."""
-        pauses = self.pauses
-        if self.paused_at is not None:
-            running = (self.offset_s(self.paused_at), self.offset_s(self.last_event_at))
-            pauses = (*pauses, Pause(start_s=running[0], end_s=running[1]))
+    @property
+    def stopped(self) -> tuple[Pause, ...]:
+        """Whenever the lesson clock stood still, in no order; two may overlap."""
+        if self.paused_at is None:
+            return (*self.pauses, *self.answering)
+        start_s, end_s = self.offset_s(self.paused_at), self.offset_s(self.last_event_at)
+        return (*self.pauses, *self.answering, Pause(start_s=start_s, end_s=end_s))
+
+    def spans(self, withheld: Sequence[Pause] = ()) -> tuple[Span, ...]:
+        """Return the spans as they stand; see :func:`verifier.credit.credit_spans`.
+
+        ``withheld``: what else earns nothing.
+        """
+        pauses = (*self.stopped, *withheld)
         return credit_spans(passes_s=self.passes_s, breaks_s=self.breaks_s, pauses=pauses)
 
     def checks(self) -> tuple[Check, ...]:

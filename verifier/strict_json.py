@@ -17,6 +17,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
 LARGEST_NUMBER = 1e300
+LARGEST_COUNT = 10**9
 
 
 def load_json(data: str | bytes) -> JSONValue:
@@ -72,6 +73,14 @@ class Fields:
             refuse(name, value, "a finite number")
         return float(value)
 
+    def count(self, name: str) -> int:
+        """Return a whole number from 0 on."""
+        value = self._take(name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if whole and 0 <= cast("int", value) <= LARGEST_COUNT:
+            return cast("int", value)
+        return refuse(name, value, "a count")
+
     def flag(self, name: str) -> bool:
         """Return true or false."""
         value = self._take(name)
@@ -123,6 +132,10 @@ class Fields:
     def objects_if_any(self, name: str, read: Callable[["Fields"], T]) -> tuple[T, ...]:
         """Return `objects`; none where the key is missing, since it came later than its format."""
         return self.objects(name, read) if name in self._record else ()
+
+    def if_any(self, name: str, read: Callable[[str], T], *, otherwise: T) -> T:
+        """Return what ``read`` makes of a key that came later than its format, where it is."""
+        return read(name) if name in self._record else otherwise
 
     def extra(self) -> dict[str, JSONValue]:
         """Return what nobody has asked for so far."""

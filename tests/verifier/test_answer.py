@@ -1,5 +1,6 @@
 """What platform and learner are told about the frames of one answer."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import pytest
@@ -10,12 +11,16 @@ from tests.fakes import ALONE, BLURRED, CALIBRATION, NOBODY, TWO, face, frame
 from verifier.answer import (
     ANSWER_TEXT,
     AnswerReason,
+    CallFinding,
     ComparedFace,
     JudgedCapture,
+    judge_call,
     judge_capture,
+    judge_code,
 )
-from verifier.check import Outcome
+from verifier.check import Challenge, Outcome
 from verifier.comparison import ComparisonResult, OutcomeRules
+from verifier.errors import InvalidRecordError
 from verifier.observation import FrameObservation, QualityReason
 from verifier.prompt import Judgement
 
@@ -166,3 +171,77 @@ def test_every_reason_has_a_text_in_both_languages_and_none_tells_a_number() -> 
     for texts in ANSWER_TEXT.values():
         assert all(texts)
         assert not any(character.isdigit() for text in texts for character in text)
+
+
+class TestTypedCodes:
+    def test_the_right_code_passes_and_compares_nothing(self) -> None:
+        answer = judge_code("042917", "042917", latency_s=3.5)
+        assert (answer.judgement, answer.reason) == (Judgement.PASS, AnswerReason.CONFIRMED)
+        check = answer.check
+        assert (check.outcome, check.faces, check.comparison_log10_lr) == (
+            Outcome.CAPTURED,
+            None,
+            None,
+        )
+        assert check.challenge == Challenge(kind="typed_code", passed=True, latency_s=3.5)
+        assert (answer.frame_index, answer.quality) == (None, ())
+
+    @pytest.mark.parametrize(
+        "typed", [" 042917\n", "０４２９１７", "042 917", "\u3000０４２\u3000９１７"]
+    )
+    def test_full_width_digits_and_spaces_are_forgiven(self, typed: str) -> None:
+        assert judge_code("042917", typed, latency_s=3.5).judgement is Judgement.PASS
+
+    @pytest.mark.parametrize(
+        "typed", ["", "042918", "42917", "0429170", "042917x", "\ud800", "٠٤٢٩١٧", "9" * 5000]
+    )
+    def test_anything_else_is_asked_for_again(self, typed: str) -> None:
+        answer = judge_code("042917", typed, latency_s=3.5)
+        assert (answer.judgement, answer.reason) == (Judgement.RETRY, AnswerReason.WRONG_CODE)
+        # Not a face that was seen: that would earn the retry new time.
+        assert answer.check.outcome is Outcome.UNREADABLE
+        assert answer.check.challenge == Challenge(kind="typed_code", passed=False, latency_s=3.5)
+
+    @given(asked=st.text("0123456789", min_size=4, max_size=12), typed=st.text(max_size=12))
+    def test_nothing_but_the_code_passes(self, asked: str, typed: str) -> None:
+        passed = judge_code(asked, typed, latency_s=None).judgement is Judgement.PASS
+        digits = "".join(unicodedata.normalize("NFKC", typed).split())
+        assert passed == (digits == asked)
+        assert judge_code(asked, asked, latency_s=None).judgement is Judgement.PASS
+
+
+@pytest.mark.parametrize(
+    ("finding", "judgement", "reason", "outcome"),
+    [
+        (CallFinding.SEEN, Judgement.PASS, AnswerReason.CONFIRMED, Outcome.CAPTURED),
+        (
+            CallFinding.NOT_REACHED,
+            Judgement.RETRY,
+            AnswerReason.NOT_REACHED,
+            Outcome.NO_RESPONSE,
+        ),
+        (
+            CallFinding.SOMEBODY_ELSE,
+            Judgement.REFER,
+            AnswerReason.UNDER_REVIEW,
+            Outcome.CAPTURED,
+        ),
+    ],
+)
+def test_what_an_officer_recorded_of_a_call(
+    finding: CallFinding, judgement: Judgement, reason: AnswerReason, outcome: Outcome
+) -> None:
+    answer = judge_call(finding, latency_s=95.0)
+    assert (answer.judgement, answer.reason) == (judgement, reason)
+    assert (answer.check.outcome, answer.check.faces) == (outcome, None)
+    assert answer.check.comparison_log10_lr is None
+    passed = judgement is Judgement.PASS
+    assert answer.check.challenge == Challenge(kind="officer_call", passed=passed, latency_s=95.0)
+
+
+@pytest.mark.parametrize("latency_s", [-0.1, float("nan"), float("inf")])
+def test_a_latency_that_is_none_is_refused(latency_s: float) -> None:
+    with pytest.raises(InvalidRecordError, match="latency_s"):
+        judge_code("1", "1", latency_s=latency_s)
+    with pytest.raises(InvalidRecordError, match="latency_s"):
+        judge_call(CallFinding.SEEN, latency_s=latency_s)

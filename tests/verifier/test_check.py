@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.assurance import LearnerPath
 from verifier.check import Challenge, Check, Outcome, SessionEvidence, parse_session
 from verifier.errors import InvalidRecordError
 
@@ -76,6 +77,8 @@ def test_unknown_keys_are_kept_and_ignored() -> None:
         (json.dumps(record(session_id=7)), "session_id is 7; a string"),
         (json.dumps(record(session_id="")), "session_id"),
         (json.dumps(record(duration_s=-1)), "duration_s"),
+        (json.dumps(record(path="voice")), "path is 'voice'; one of face, non_face"),
+        (json.dumps(record(path=1)), "path is 1; a string"),
         (json.dumps(record(duration_s="3600")), "duration_s"),
         (json.dumps(record(planned_minutes=math.nan)), "NaN"),
         (json.dumps(record(checks=None)), "a list"),
@@ -145,6 +148,7 @@ sessions = st.builds(
     checks=st.lists(checks, max_size=4).map(tuple),
     started_at=st.none() | texts,
     learner_id=st.none() | texts,
+    path=st.sampled_from(LearnerPath),
     extra=unknown,
 )
 

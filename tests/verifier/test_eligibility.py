@@ -25,7 +25,7 @@ from tests.verifier.eligibility_samples import (
     proposal,
     session,
 )
-from verifier.assurance import Assurance
+from verifier.assurance import Assurance, LearnerPath
 from verifier.eligibility import Eligibility, decide
 from verifier.eligibility_facts import EligibilityFacts, RosterFact, RosterGap, SessionFact
 from verifier.eligibility_result import GATE_TEXT, GateCode, GateOutcome, RuleResult
@@ -62,7 +62,7 @@ def values_of(rule: str, eligibility: Eligibility) -> Mapping[str, Any]:
 def test_good_facts_are_payable_and_every_rule_says_so() -> None:
     eligibility = ask()
     assert eligibility.outcome is PAYABLE
-    assert len(eligibility.rules) == len(RULES) == 10
+    assert len(eligibility.rules) == len(RULES) == 12
     assert {result.outcome for result in eligibility.rules} == {PAYABLE}
     assert eligibility.codes == ()
     assert (eligibility.credited_s, eligibility.credit_hours) == (5400, 2)
@@ -361,6 +361,18 @@ def test_policy_may_ask_for_a_second_look_at_what_platforms_captured() -> None:
 
 
 @pytest.mark.parametrize(
+    ("assurance", "outcome"), [(Assurance.FRAME, PAYABLE), (Assurance.PLATFORM, REFER)]
+)
+def test_a_code_that_the_platforms_app_shows_is_looked_at_again(
+    assurance: Assurance, outcome: GateOutcome
+) -> None:
+    """Its program can type it; in the engine's own frame it never sees it."""
+    typed = session(1, assurance=assurance, path=LearnerPath.NON_FACE)
+    eligibility = decide(facts(sessions=(session(0), typed)), POLICY)
+    assert eligibility.outcome is outcome
+
+
+@pytest.mark.parametrize(
     ("kind", "subject_id", "listed"),
     [
         (SubjectKind.LEARNER, "l-1", True),
@@ -457,6 +469,8 @@ def test_every_code_has_a_text_in_both_languages() -> None:
         ("duplicate_face", "explained", None),
         ("too_many_comparisons", None, GateCode.TOO_MANY_COMPARISONS),
         ("too_many_comparisons", "explained", None),
+        ("non_face_share", None, GateCode.NON_FACE_SHARE),
+        ("non_face_share", "explained", None),
     ],
 )
 def test_a_case_that_stands_goes_to_a_person_and_takes_nothing_away(
@@ -479,6 +493,86 @@ def test_of_several_cases_what_is_known_comes_before_what_is_suspected() -> None
         "cases": 3,
         "case_id": "k-3",
         "opened_at": "2026-03-02T01:00:00Z",
+    }
+
+
+def test_consent_is_asked_for_where_a_face_was() -> None:
+    """Who refuses face recognition and was granted another way has nothing to consent to."""
+    otherwise = tuple(session(number, path=LearnerPath.NON_FACE) for number in (0, 1))
+    assert answer_of("consent_in_force", sessions=otherwise, consents=()) == (PAYABLE, None)
+    mixed = (otherwise[0], session(1))
+    expected = (REFER, GateCode.SESSION_WITHOUT_CONSENT)
+    assert answer_of("consent_in_force", sessions=mixed, consents=()) == expected
+    assert values_of("consent_in_force", ask(sessions=mixed)) == {
+        "consents": 1,
+        "sessions": 1,
+        "sessions_without_consent": 0,
+        "first_without_consent_at": None,
+    }
+
+
+def missing(scheduled: int, missed: int, **changes: Any) -> SessionFact:
+    """Return the first session with its prompts; those that were not missed were passed."""
+    counts = {"prompts_scheduled": scheduled, "prompts_missed": missed}
+    return session(0, **counts, prompts_passed=scheduled - missed, **changes)
+
+
+AFTER_LAST_DAY = datetime(2026, 3, 20, 16, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("missed", "as_of", "expected", "verdict"),
+    [
+        (9, AFTER_LAST_DAY, (PAYABLE, None), "within"),
+        (10, AFTER_LAST_DAY, (REFER, GateCode.MISS_BUDGET_EXCEEDED), "exceeded"),
+        (10, AFTER_LAST_DAY - MOMENT, (PAYABLE, None), "above_so_far"),
+    ],
+)
+def test_the_miss_budget_of_a_class_is_judged_after_its_last_day_in_china(
+    missed: int,
+    as_of: datetime,
+    expected: tuple[GateOutcome, GateCode | None],
+    verdict: str,
+) -> None:
+    sessions = (missing(48, missed), session(1))
+    assert answer_of("miss_budget", sessions=sessions, as_of=as_of) == expected
+    assert values_of("miss_budget", ask(sessions=sessions, as_of=as_of)) == {
+        "scheduled": 48,
+        "missed": missed,
+        "made_up": 0,
+        "share": round(missed / 48, 6),
+        "verdict": verdict,
+    }
+
+
+def test_misses_that_were_made_up_for_are_taken_off() -> None:
+    made_up = session(1, makes_up="s0", prompts_scheduled=10, prompts_passed=10)
+    sessions = (missing(48, 10), made_up)
+    assert answer_of("miss_budget", sessions=sessions, as_of=AFTER_LAST_DAY) == (PAYABLE, None)
+    assert values_of("miss_budget", ask(sessions=sessions))["made_up"] == 10
+
+
+@pytest.mark.parametrize(
+    ("least", "witnesses", "expected"),
+    [
+        (0, 0, (PAYABLE, None)),
+        (1, 1, (PAYABLE, None)),
+        (2, 1, (NOT_YET, GateCode.SCHEDULE_UNWITNESSED)),
+    ],
+)
+def test_witnesses_are_wanted_for_sessions_with_credit(
+    least: int, witnesses: int, expected: tuple[GateOutcome, GateCode | None]
+) -> None:
+    policy = replace(POLICY, gate=replace(POLICY.gate, min_witnesses=least))
+    earned = session(0, witnesses=witnesses)
+    nothing = session(1, witnesses=0, credited_s=0.0)
+    given = facts(sessions=(earned, nothing))
+    (rule,) = (r for r in decide(given, policy).rules if r.rule == "schedule_witnessed@1")
+    assert (rule.outcome, rule.code) == expected
+    assert rule.values == {
+        "min_witnesses": least,
+        "fewest_witnesses": witnesses,
+        "sessions_below": int(witnesses < least),
     }
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from tests.verifier.eligibility_samples import RETURNED, case, entry, facts, proposal, session
 from tests.verifier.test_eligibility import any_facts
+from verifier.assurance import LearnerPath
 from verifier.eligibility_facts import EligibilityFacts
 from verifier.eligibility_record import facts_record, read_facts
 from verifier.errors import InvalidRecordError
@@ -101,6 +102,14 @@ def test_a_time_in_another_zone_is_the_same_moment() -> None:
         (("class", "withdrawn_at"), ..., "class: withdrawn_at is missing"),
         (("sessions", 1, "phase"), "over", r"sessions\[1\]: phase is 'over'; one of opening"),
         (("sessions", 1, "proven"), 1, r"sessions\[1\]: proven is 1; true or false"),
+        (("sessions", 1, "witnesses"), -1, r"sessions\[1\]: witnesses is -1; a count"),
+        (("sessions", 1, "prompts_missed"), 1.0, r"sessions\[1\]: prompts_missed is 1.0"),
+        (("sessions", 1, "prompts_missed"), True, r"prompts_missed is True; a count"),
+        (("sessions", 1, "prompts_passed"), 3, "prompts_passed is 3; at most prompts_scheduled 0"),
+        (("sessions", 1, "prompts_scheduled"), 10**10, "prompts_scheduled is 10000000000; a count"),
+        (("sessions", 1, "makes_up"), "s1", r"sessions\[1\]: makes_up is s1; another session"),
+        (("sessions", 1, "makes_up"), "", r"sessions\[1\]: makes_up is ''"),
+        (("sessions", 1, "path"), "voice", r"sessions\[1\]: path is 'voice'; one of face"),
         (("sessions", 1, "learner_id"), "l-2", r"sessions\[1\]: learner_id is 'l-2'"),
         (("sessions", 1, "credited_s"), 9000, r"sessions\[1\]: credited_s \+ pending_s is 9000"),
         (("sessions", 1), None, r"sessions\[1\]: .* None; an object"),
@@ -133,3 +142,27 @@ def test_a_hostile_value_does_not_fill_the_message() -> None:
         read_facts(changed(("as_of",), "\x1b[2J" * 1000))
     assert len(str(raised.value)) < 200
     assert "\x1b" not in str(raised.value)
+
+
+LATER_KEYS = (
+    "witnesses",
+    "prompts_scheduled",
+    "prompts_missed",
+    "prompts_passed",
+    "makes_up",
+    "path",
+)
+
+
+@pytest.mark.parametrize("name", LATER_KEYS)
+def test_facts_that_were_written_before_a_key_of_a_session_are_read(name: str) -> None:
+    assert read_facts(changed(("sessions", 1, name), ...)) == GOOD
+
+
+def test_what_came_later_is_read_where_it_is() -> None:
+    counts = {"prompts_scheduled": 7, "prompts_missed": 1, "prompts_passed": 5}
+    later = session(1, **counts, witnesses=2, makes_up="s0", path=LearnerPath.NON_FACE)
+    given = facts(sessions=(session(0), later))
+    record = json.loads(json.dumps(facts_record(given)))
+    assert [record["sessions"][1][name] for name in LATER_KEYS] == [2, 7, 1, 5, "s0", "non_face"]
+    assert read_facts(record) == given

@@ -36,6 +36,16 @@ def test_a_case_stands_until_nothing_is_wrong(resolution: str, stands: bool) -> 
         ({"learner_ids": ("a",)}, "1 learners; 2 wanted"),
         ({"learner_ids": ("a", "a")}, "1 learners; 2 wanted"),
         ({"kind": CaseKind.TOO_MANY_COMPARISONS}, "2 learners; 1 wanted"),
+        ({"kind": CaseKind.NON_FACE_SHARE}, "2 learners; 1 wanted"),
+        (
+            {
+                "kind": CaseKind.NON_FACE_SHARE,
+                "learner_ids": ("a",),
+                "resolution": CaseResolution.DIFFERENT_PEOPLE,
+                **PROPOSED,
+            },
+            "does not come to different_people",
+        ),
         (
             {
                 "kind": CaseKind.TOO_MANY_COMPARISONS,

@@ -1,10 +1,13 @@
 """The schedule: the same for everyone who recomputes it, and predictable by nobody before."""
 
 import contextlib
+import hmac
 import io
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from verifier.arrays import FloatArray
 from verifier.credit import Pause
 from verifier.errors import InvalidRecordError
 from verifier.schedule import (
@@ -161,17 +165,78 @@ def test_a_late_prompt_is_told_and_not_held_against_anyone() -> None:
     assert verdict.ok
 
 
-def test_the_hazard_is_flat_past_the_floor() -> None:
-    """Each further minute of waiting is as likely to end as the one before."""
-    drawn = islice(PlannedPrompts(seed=SEED, parameters=PARAMETERS), 20_000)
-    offsets = np.array([0.0, *(prompt.offset_s for prompt in drawn)])
-    gaps = np.diff(offsets)
-    assert gaps.min() >= 30
-    assert gaps.mean() == pytest.approx(300, rel=0.03)
-    for waited in range(30, 630, 60):
-        still = gaps[gaps >= waited]
-        ended = (still < waited + 60).mean()
-        assert ended == pytest.approx(1 - np.exp(-60 / 270), rel=0.1)
+SESSIONS, GAPS_EACH = 5_000, 24
+BIN_S = 30
+
+
+@pytest.fixture(scope="module", name="gaps_s")
+def gaps_of_many_sessions() -> FloatArray:
+    """Gaps between prompts of 5,000 sessions, the same in each run; the policy's own numbers."""
+    parameters = ScheduleParameters(min_gap_s=30, mean_gap_s=180, kinds=("silent_capture",))
+    gaps = []
+    for number in range(SESSIONS):
+        plan = PlannedPrompts(seed=sha256(b"%d" % number).digest(), parameters=parameters)
+        due_ms = [0, *(due for due, _ in islice(plan.draws(), GAPS_EACH))]
+        gaps.append(np.diff(due_ms) / 1000)
+    return np.concatenate(gaps)
+
+
+def test_the_hazard_is_flat_past_the_floor(gaps_s: FloatArray) -> None:
+    """However long one has waited, the next 30 s are as likely to bring a prompt: within 10 %.
+
+    The standard error of a rate from n events is 1/sqrt(n) of it; every bin has events enough for
+    three of them to stay below the 10 %.
+    """
+    assert gaps_s.size == 120_000
+    assert gaps_s.min() >= 30
+    rate = 1 / (180 - 30)
+    for waited in range(30, 360, BIN_S):
+        waiting = gaps_s[gaps_s >= waited]
+        events = (waiting < waited + BIN_S).sum()
+        exposure_s = np.minimum(waiting - waited, BIN_S).sum()
+        assert 3 / np.sqrt(events) < 0.1
+        assert events / exposure_s == pytest.approx(rate, rel=0.1), waited
+
+
+def test_a_gap_says_nothing_about_the_next(gaps_s: FloatArray) -> None:
+    """Correlation of neighbours: 0 within three standard errors, 1/sqrt(115,000) each."""
+    sessions = gaps_s.reshape(SESSIONS, GAPS_EACH)
+    found = np.corrcoef(sessions[:, :-1].ravel(), sessions[:, 1:].ravel())[0, 1]
+    assert abs(found) < 3 / np.sqrt(SESSIONS * (GAPS_EACH - 1))
+
+
+def test_every_kind_is_equally_likely() -> None:
+    """Of 60,000 prompts each of three kinds has a third, within three standard errors: 1.7 %."""
+    parameters = replace(PARAMETERS, kinds=("a", "b", "c"))
+    drawn = islice(PlannedPrompts(seed=SEED, parameters=parameters), 60_000)
+    counts = np.bincount([parameters.kinds.index(prompt.kind) for prompt in drawn])
+    assert counts == pytest.approx([20_000] * 3, abs=3 * np.sqrt(60_000 * 2 / 9))
+
+
+def test_one_by_one_and_many_at_once_are_the_same_schedule() -> None:
+    planned = PlannedPrompts(seed=SEED, parameters=replace(PARAMETERS, kinds=("a", "b")))
+    one_by_one = [(round(1000 * p.offset_s), "ab".index(p.kind)) for p in islice(planned, 500)]
+    assert list(islice(planned.draws(), 500)) == one_by_one
+
+
+@settings(deadline=None)
+@given(key=st.binary(min_size=32, max_size=32), index=st.integers(0, 2**63))
+def test_draws_are_hmacs_as_everybody_computes_them(key: bytes, index: int) -> None:
+    """The blocks of the key are hashed once; the result is that of the standard library."""
+    rules = {"min_gap_s": 0, "mean_gap_s": 1000}
+    planned = PlannedPrompts(seed=key, parameters=PARAMETERS)
+    digest = hmac.digest(key, b"added" + index.to_bytes(8, "big"), "sha256")
+    uniform = (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    assert planned.added_gap_ms(index, **rules) == round(-1_000_000 * math.log1p(-uniform))
+
+
+def test_an_added_prompt_has_a_moment_of_its_own() -> None:
+    """The value in docs/prompts.md; another prompt, and the schedule itself, draw another."""
+    planned = PlannedPrompts(seed=SEED, parameters=PARAMETERS)
+    assert planned.added_gap_ms(2, min_gap_s=10, mean_gap_s=45) == 55_745
+    assert planned.added_gap_ms(3, min_gap_s=10, mean_gap_s=45) != 55_745
+    # As if it were scheduled: the label keeps the two apart.
+    assert planned.added_gap_ms(0, min_gap_s=30, mean_gap_s=300) != 81_848
 
 
 @settings(deadline=None, max_examples=30)

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +19,10 @@ from hypothesis.stateful import (
 
 from verifier import session as acts
 from verifier.check import Check, Outcome, parse_session
-from verifier.credit import SpanState
+from verifier.credit import Pause, SpanState, joined
 from verifier.errors import ProtocolError, UnknownSubjectError
 from verifier.policy import default_policy
-from verifier.prompt import Judgement, PromptKind, PromptOrigin, PromptStatus
+from verifier.prompt import AddedBecause, Judgement, PromptKind, PromptOrigin, PromptStatus
 from verifier.schedule import (
     IssuedPrompt,
     PlannedPrompt,
@@ -34,6 +35,9 @@ from verifier.schedule import (
     verify_schedule,
 )
 from verifier.session_state import SessionPhase, SessionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POLICY = default_policy()
 START = datetime(2026, 3, 2, 1, tzinfo=UTC)
@@ -74,6 +78,7 @@ def asked(
         origin=origin,
         at=at(second),
         planned=planned if origin is PromptOrigin.SCHEDULED else None,
+        added_because=AddedBecause.SUPERVISOR if origin is PromptOrigin.ADDED else None,
     )
 
 
@@ -215,6 +220,7 @@ def test_extra_time_is_given_where_it_was_granted() -> None:
         nonce=nonce(9),
         kind=PromptKind.SILENT_CAPTURE,
         origin=PromptOrigin.ADDED,
+        added_because=AddedBecause.SUPERVISOR,
         at=at(100),
         extra_time=True,
     )
@@ -270,12 +276,84 @@ def test_a_prompt_that_may_not_go_out_does_not(changes: dict[str, object], code:
         "nonce": nonce(77),
         "kind": PromptKind.SILENT_CAPTURE,
         "origin": PromptOrigin.ADDED,
+        "added_because": AddedBecause.SUPERVISOR,
         "at": at(100),
         **changes,
     }
+    if arguments["origin"] is not PromptOrigin.ADDED:
+        arguments["added_because"] = None
     with pytest.raises(ProtocolError) as caught:
         acts.issue_prompt(running(), **arguments)  # type: ignore[arg-type]  # one is bad
     assert code_of(caught) == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(PromptKind.TYPED_CODE, None), (PromptKind.SILENT_CAPTURE, "123456")]
+)
+def test_a_code_goes_with_its_kind_only(kind: PromptKind, code: str | None) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        acts.issue_prompt(
+            running(),
+            prompt_id="new",
+            nonce=nonce(77),
+            kind=kind,
+            origin=PromptOrigin.ADDED,
+            added_because=AddedBecause.POSTERIOR,
+            code=code,
+            at=at(100),
+        )
+    assert code_of(caught) == "wrong_kind"
+
+
+def test_a_retry_shows_another_code() -> None:
+    state = acts.issue_prompt(
+        opened(),
+        prompt_id="typed",
+        nonce=nonce(1),
+        kind=PromptKind.TYPED_CODE,
+        origin=PromptOrigin.OPENING,
+        code="111111",
+        at=at(0),
+    )
+
+    def retried(code: str | None) -> SessionState:
+        return acts.answer(
+            state,
+            prompt_id="typed",
+            nonce=nonce(1),
+            at=at(5),
+            judgement=Judgement.RETRY,
+            check=BLURRED,
+            retry_nonce=nonce(2),
+            retry_code=code,
+        )
+
+    assert retried("222222").prompts[-1].code == "222222"
+    for code in (None, "111111"):
+        with pytest.raises(ProtocolError) as caught:
+            retried(code)
+        assert code_of(caught) == "wrong_kind"
+
+
+def test_an_added_prompt_has_a_reason_and_no_other_has() -> None:
+    for origin, because in (
+        (PromptOrigin.ADDED, None),
+        (PromptOrigin.CLOSING, AddedBecause.SUPERVISOR),
+    ):
+        state = (
+            running() if origin is PromptOrigin.ADDED else acts.announce_end(running(), at=at(9))
+        )
+        with pytest.raises(ProtocolError) as caught:
+            acts.issue_prompt(
+                state,
+                prompt_id="new",
+                nonce=nonce(77),
+                kind=PromptKind.SILENT_CAPTURE,
+                origin=origin,
+                added_because=because,
+                at=at(10),
+            )
+        assert code_of(caught) == "wrong_origin"
 
 
 def test_a_planned_prompt_goes_out_once() -> None:
@@ -304,15 +382,111 @@ def test_a_pause_earns_nothing_and_asks_nothing() -> None:
     with pytest.raises(ProtocolError) as caught:
         asked(state, 120)
     assert code_of(caught) == "session_paused"
-    with pytest.raises(ProtocolError) as caught:
-        acts.announce_end(state, at=at(120))
-    assert code_of(caught) == "session_paused"
     state = passed(acts.resume(state, at=at(400)), 500)
     assert [span.credit_s for span in state.spans()] == [200]
     assert [(stop.start_s, stop.end_s) for stop in state.silences] == [(100, 400)]
     with pytest.raises(ProtocolError) as caught:
         acts.resume(state, at=at(501))
     assert code_of(caught) == "not_paused"
+
+
+def test_while_a_prompt_is_open_the_clock_stands_still() -> None:
+    """Issued at 100 and passed at 130, missed from 200 to 260: 90 s of the 500 earn nothing."""
+    state = answered(asked(running(), 100), 130)
+    assert [span.credit_s for span in state.spans()] == [100]
+    state = acts.expire(asked(state, 200), at=at(260))
+    state = passed(passed(state, 300), 500)
+    assert [(stop.start_s, stop.end_s) for stop in state.answering] == [(100, 130), (200, 260)]
+    assert [(span.credit_s, span.state) for span in state.spans()] == [
+        (100, SpanState.CREDITABLE),
+        (110, SpanState.PENDING),
+        (200, SpanState.CREDITABLE),
+    ]
+    assert state.running_s(at(90), at(210)) == 80
+
+
+def test_an_open_prompt_and_a_pause_take_a_second_off_once() -> None:
+    state = interrupted(asked(running(), 100), 120, 150)
+    state = passed(answered(state, 170), 300)
+    assert [span.credit_s for span in state.spans()] == [230]
+    # What is withheld for another reason counts once as well.
+    assert [span.credit_s for span in state.spans([Pause(start_s=90, end_s=160)])] == [220]
+
+
+def test_what_falls_due_while_a_prompt_is_open_is_no_silence() -> None:
+    """It follows at once, so leaving it out would show."""
+    state = answered(asked(running(), 100), 130)
+    assert acts.abandon(passed(state, 200), at=at(210)).silences == ()
+
+
+def test_too_many_failures_pause_out_of_a_prompt_too() -> None:
+    state = acts.pause_after_failures(asked(running(), 100), at=at(110), until=at(1910))
+    assert state.prompts[-1].status is PromptStatus.MISSED
+    assert (state.paused_at, state.paused_until) == (at(110), at(1910))
+    refusals: list[Callable[[], SessionState]] = [
+        lambda: asked(state, 120),
+        lambda: acts.pause(state, at=at(120)),
+        lambda: acts.pause_after_failures(state, at=at(120), until=at(200)),
+        lambda: acts.begin_upload(state, prompt_id="1", nonce=nonce(1), at=at(120)),
+    ]
+    for refused in refusals:
+        with pytest.raises(ProtocolError) as caught:
+            refused()
+        assert code_of(caught) == "session_paused"
+    state = acts.resume(state, at=at(1910))
+    assert (state.paused_at, state.paused_until) == (None, None)
+    assert [(stop.start_s, stop.end_s) for stop in state.pauses] == [(110, 1910)]
+    with pytest.raises(ProtocolError) as caught:
+        acts.begin_upload(state, prompt_id="1", nonce=nonce(1), at=at(1911))
+    assert code_of(caught) == "prompt_already_resolved"
+
+
+def test_an_end_announced_in_a_pause_is_checked_after_it() -> None:
+    state = acts.pause_after_failures(passed(running(), 100), at=at(110), until=at(1910))
+    state = acts.announce_end(state, at=at(200))
+    with pytest.raises(ProtocolError) as caught:
+        asked(state, 210, PromptOrigin.CLOSING)
+    assert code_of(caught) == "session_paused"
+    state = acts.resume(state, at=at(1910))
+    state = answered(asked(state, 1970, PromptOrigin.CLOSING), 1980)
+    state = acts.close(state, at=at(1981))
+    # Up to the pause, and not a second of it.
+    assert [(span.end_s, span.credit_s) for span in state.spans()] == [(200, 110)]
+
+
+def test_a_session_that_asked_everything_closes_in_a_pause() -> None:
+    state = asked(acts.announce_end(running(), at=at(100)), 100, PromptOrigin.CLOSING)
+    state = acts.pause_after_failures(state, at=at(130), until=at(1930))
+    state = acts.close(state, at=at(140))
+    assert (state.phase, state.paused_at, state.paused_until) == (SessionPhase.CLOSED, None, None)
+
+
+def test_a_lesson_that_ends_behind_its_schedule_has_a_silence_for_what_waited() -> None:
+    """Three fall due at once and wait their turn; the end comes before the turn of the last."""
+    state = running()
+    for due_s, issued_s in ((100, 100), (110, 175)):
+        state = acts.issue_prompt(
+            state,
+            prompt_id=f"due {due_s}",
+            nonce=nonce(due_s),
+            kind=PromptKind.SILENT_CAPTURE,
+            origin=PromptOrigin.SCHEDULED,
+            at=at(issued_s),
+            planned=PlannedPrompt(index=due_s, offset_s=due_s, kind="silent_capture"),
+        )
+        state = acts.expire(state, at=at(issued_s + 60))
+    ended = acts.announce_end(state, at=at(240))  # and the second one is waited for until 250
+    # Back to when the last one that went out was due: what was due earlier went out earlier.
+    assert [(stop.start_s, stop.end_s) for stop in ended.silences] == [(110, 240)]
+    assert acts.announce_end(state, at=at(251)).silences == ()
+
+
+def test_what_waited_when_a_pause_began_that_lasts_to_the_end_is_in_a_silence() -> None:
+    """One is due at 120, while another is open; a pause follows at 130, and the end in it."""
+    state = answered(asked(running(), 100, PromptOrigin.SCHEDULED), 130)
+    state = acts.pause_after_failures(state, at=at(130), until=at(1930))
+    ended = acts.abandon(state, at=at(500))
+    assert [(stop.start_s, stop.end_s) for stop in ended.silences] == [(130, 500), (100, 500)]
 
 
 def test_nobody_pauses_out_of_a_prompt() -> None:
@@ -434,7 +608,12 @@ def test_the_schedule_of_an_interrupted_session_verifies(
     assert verdict.ok, verdict
     assert state.counts.missed == 0
     (span,) = state.spans()
-    assert span.credit_s == pytest.approx(end_s - away_s, abs=1e-4)
+    # A prompt that was open when the engine went away stands in both, and counts once.
+    stopped_s = sum(stop.end_s - stop.start_s for stop in joined(state.stopped))
+    asked_s = sum(stop.end_s - stop.start_s for stop in state.answering)
+    assert max(away_s, asked_s) <= stopped_s + 1e-4
+    assert stopped_s <= away_s + asked_s + 1e-4
+    assert span.credit_s == pytest.approx(end_s - stopped_s, abs=1e-4)
 
 
 def promise_of(secret: bytes) -> SchedulePromise:
@@ -573,18 +752,20 @@ class Sessions(RuleBasedStateMachine):
         """Let time pass."""
         self.clock_s += seconds
 
-    @rule(origin=st.sampled_from(PromptOrigin))
-    def issue(self, origin: PromptOrigin) -> None:
-        """Issue a prompt, due or not."""
+    @rule(origin=st.sampled_from(PromptOrigin), kind=st.sampled_from(PromptKind))
+    def issue(self, origin: PromptOrigin, kind: PromptKind) -> None:
+        """Issue a prompt of any kind, due or not."""
         number = next(self.fresh)
         planned = PlannedPrompt(index=number, offset_s=self.clock_s / 2, kind="silent_capture")
         self.do(
             acts.issue_prompt,
             prompt_id=str(number),
             nonce=nonce(number),
-            kind=PromptKind.SILENT_CAPTURE,
+            kind=kind,
+            code=f"{number:06}" if kind is PromptKind.TYPED_CODE else None,
             origin=origin,
             planned=planned if origin is PromptOrigin.SCHEDULED else None,
+            added_because=AddedBecause.SUPERVISOR if origin is PromptOrigin.ADDED else None,
         )
 
     @precondition(lambda self: self.state.prompts)
@@ -598,7 +779,8 @@ class Sessions(RuleBasedStateMachine):
             nonce=data.draw(st.sampled_from(prompt.nonces)),
             judgement=judgement,
             check=SEEN,
-            retry_nonce=nonce(next(self.fresh)),
+            retry_nonce=nonce(number := next(self.fresh)),
+            retry_code=f"{number:06}" if prompt.kind is PromptKind.TYPED_CODE else None,
         )
 
     @rule(
@@ -609,6 +791,14 @@ class Sessions(RuleBasedStateMachine):
     def act(self, act: object) -> None:
         """Do anything else."""
         self.do(act)
+
+    @rule(pause_s=st.integers(0, 300))
+    def fail_too_often(self, pause_s: int) -> None:
+        """Pause until a moment that is known, whatever is open."""
+        before, counts = self.state.open_prompt, self.state.counts
+        self.do(acts.pause_after_failures, until=at(self.clock_s + pause_s))
+        if before is not None and self.state.open_prompt is None:
+            assert self.state.counts.missed == counts.missed + 1
 
     @rule(before_s=st.integers(0, 120), away_s=st.integers(0, 400))
     def go_away(self, before_s: int, away_s: int) -> None:
@@ -644,10 +834,46 @@ class Sessions(RuleBasedStateMachine):
 
     @invariant()
     def credit_never_outruns_the_clock(self) -> None:
-        """Earn no second that the server did not see pass outside a pause."""
-        paused_s = sum(stop.end_s - stop.start_s for stop in self.state.pauses)
-        earned_s = sum(span.credit_s for span in self.state.spans())
-        assert earned_s <= self.clock_s - paused_s + 1e-9
+        """Earn no second that the server did not see pass outside pauses and open prompts."""
+        state = self.state
+        paused_s = sum(stop.end_s - stop.start_s for stop in state.pauses)
+        asked_s = sum(stop.end_s - stop.start_s for stop in state.answering)
+        stopped_s = sum(stop.end_s - stop.start_s for stop in joined(state.stopped))
+        credits_s = [span.credit_s for span in state.spans()]
+        assert min(credits_s, default=0) >= 0
+        assert max(paused_s, asked_s) <= stopped_s + 1e-9
+        assert sum(credits_s) <= state.offset_s(state.last_event_at) - stopped_s + 1e-9
+        assert sum(credits_s) <= self.clock_s - stopped_s + 1e-9
+
+    @invariant()
+    def the_order_of_pauses_changes_nothing(self) -> None:
+        """Take each second off once, in whatever order the stretches are kept."""
+        turned = replace(self.state, pauses=self.state.pauses[::-1])
+        assert turned.spans() == self.state.spans()
+
+    @invariant()
+    def a_pause_that_ends_by_itself_is_one(self) -> None:
+        """Know until when only while paused, and ask nothing then."""
+        if self.state.paused_until is not None:
+            assert self.state.paused_at is not None
+        if self.state.paused_at is not None:
+            assert self.state.open_prompt is None
+            assert self.state.ended_at is None
+
+    @invariant()
+    def a_code_goes_with_prompts_that_ask_for_one(self) -> None:
+        """Show a code where one has to be typed, and another one with each retry."""
+        for prompt in self.state.prompts:
+            assert (prompt.code is not None) == (prompt.kind is PromptKind.TYPED_CODE)
+        codes = [prompt.code for prompt in self.state.prompts if prompt.code is not None]
+        assert len(codes) == len(set(codes))
+
+    @invariant()
+    def a_call_is_answered_once(self) -> None:
+        """Ask nothing again of a call: whoever was not reached is called by another prompt."""
+        for prompt in self.state.prompts:
+            if prompt.kind is PromptKind.OFFICER_CALL and prompt.attempts:
+                assert not prompt.is_open
 
     @invariant()
     def no_nonce_is_used_twice(self) -> None:
