@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -31,14 +32,19 @@ from pipelines.log_reader import LogReader
 from pipelines.log_writer import LogWriter
 from pipelines.private_files import load_or_create_signer
 from pipelines.stored_evidence import StoredEvidence, read_evidence, write_receipt
+from pipelines.witnessing import Prove, WitnessedCheckpoint, Witnessing
 from verifier.errors import InputError, LedgerError
 from verifier.transparency.checkpoint import Checkpoint
+from verifier.transparency.cosignature import Cosignature
 from verifier.transparency.leaf import Leaf
-from verifier.transparency.note import NoteSigner, NoteVerifier
+from verifier.transparency.merkle import consistency_proof
+from verifier.transparency.note import NoteSignature, NoteSigner, NoteVerifier
 from verifier.transparency.tile_paths import bundles_of, decode_bundle
 
 _BATCH: Final = 4096
 """Entries taken over at once."""
+_TIMELY_S: Final = 60
+"""How far a witness's clock and the engine's may be apart in a cosignature that counts."""
 _CHECKPOINTS_KEPT: Final = 4096
 """Who asks which checkpoint was the first to hold an entry asks within seconds."""
 
@@ -55,7 +61,13 @@ class ArchivedSnapshot:
 class Archive:
     """An archive open for writing; one at a time for each folder. Safe for threads."""
 
-    def __init__(self, evidence: EvidenceStore, log: LogWriter, source: EntrySource | None) -> None:
+    def __init__(
+        self,
+        evidence: EvidenceStore,
+        log: LogWriter,
+        source: EntrySource | None,
+        witnessing: Witnessing | None = None,
+    ) -> None:
         """Use ``open`` or ``open_with_secrets``."""
         self.folder = evidence.folder
         self.evidence = evidence
@@ -63,6 +75,10 @@ class Archive:
         self._lock = RLock()
         self._closed = False
         self._signed = deque([log.checkpoint], maxlen=_CHECKPOINTS_KEPT)
+        self._witnessing = witnessing
+        if witnessing is not None:
+            witnessing.carry_to(self._carry)
+            self._offer(log.checkpoint)
 
     @classmethod
     @as_ledger_error("the archive could not be opened")
@@ -74,6 +90,7 @@ class Archive:
         keystore: KeyStore,
         signer: NoteSigner,
         source: EntrySource | None = None,
+        witnessing: Witnessing | None = None,
     ) -> "Archive":
         """Open the archive in ``folder``, creating it where there is none.
 
@@ -85,6 +102,8 @@ class Archive:
             Its name is the log's origin.
         source
             Who acknowledges entries; None: the archive itself.
+        witnessing
+            Who has the log's checkpoints cosigned; None: nobody.
 
         Raises
         ------
@@ -107,7 +126,7 @@ class Archive:
         except BaseException:
             log.close()
             raise
-        return cls(evidence, log, source)
+        return cls(evidence, log, source, witnessing)
 
     @classmethod
     def open_with_secrets(
@@ -153,6 +172,11 @@ class Archive:
         """The log, for reading."""
         return self._log.reader
 
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        """Name and key id of each witness that checkpoints are handed to."""
+        return () if self._witnessing is None else self._witnessing.names
+
     def append(self, prepared: PreparedEntry) -> ArchivedSnapshot:
         """Keep a prepared leaf in the archive's own journal; returns once it is on the disk.
 
@@ -184,10 +208,12 @@ class Archive:
                 self._follow(self._source)
             return self._remembered(self._log.publish())
 
-    def first_checkpoint_with(self, index: int) -> Checkpoint:
+    def first_checkpoint_with(self, index: int) -> WitnessedCheckpoint:
         """Return the first checkpoint that holds an entry appended a moment ago.
 
-        Publishes if none does yet.
+        Publishes if none does yet, and waits a few seconds for its cosignatures; a witness that
+        does not answer has none. One that is not dated within a minute of the entry is left out:
+        it would not show when the checkpoint was there.
 
         Raises
         ------
@@ -200,7 +226,17 @@ class Archive:
             place = bisect_right(self._signed, index, key=lambda signed: signed.size)
             if not 0 < place < len(self._signed):
                 raise LedgerError(f"which checkpoint was the first with entry {index} is not known")
-            return self._signed[place]
+            first = self._signed[place]
+        if self._witnessing is None:
+            return WitnessedCheckpoint(checkpoint=first)
+        # Nobody else has to wait for a witness: the lock is given back before.
+        return WitnessedCheckpoint(
+            checkpoint=first,
+            cosignatures=_timely(
+                self._witnessing.lines(first),
+                Leaf.parse(self._log.entry(index)).time,
+            ),
+        )
 
     def read_snapshot(self, index: int) -> StoredEvidence:
         """Return a published record with its picture, checked against the log.
@@ -240,13 +276,32 @@ class Archive:
     def _remembered(self, checkpoint: Checkpoint) -> Checkpoint:
         if checkpoint.size > self._signed[-1].size:
             self._signed.append(checkpoint)
+            self._offer(checkpoint)
         return checkpoint
+
+    def _carry(self, checkpoint: Checkpoint, lines: Sequence[NoteSignature]) -> None:
+        if not self._closed:
+            self._log.carry(checkpoint, lines)
+
+    def _offer(self, checkpoint: Checkpoint) -> None:
+        # An empty tree is every log's beginning: to cosign it would say nothing.
+        if self._witnessing is not None and checkpoint.size:
+            self._witnessing.offer(checkpoint, self._log.note, self._prove_up_to(checkpoint.size))
+
+    def _prove_up_to(self, size: int) -> Prove:
+        return lambda old_size: consistency_proof(self.reader.nodes(size), old_size, size)
 
 
 def _take_over(log: LogWriter, source: EntrySource) -> None:
     """Append to the log what the source has acknowledged since."""
     while entries := _acknowledged_since(log, source):
         log.append_all(entries)
+
+
+def _timely(lines: Sequence[NoteSignature], at: datetime) -> tuple[bytes, ...]:
+    found = [Cosignature.from_bytes(line.signature) for line in lines]
+    near = (c for c in found if abs(c.timestamp - at.timestamp()) <= _TIMELY_S)
+    return tuple(sorted(cosignature.to_bytes() for cosignature in near))
 
 
 def _acknowledged_since(log: LogWriter, source: EntrySource) -> Sequence[bytes]:

@@ -26,10 +26,11 @@ from verifier.errors import (
     UnknownSubjectError,
     VerifierError,
 )
-from verifier.transparency.checkpoint import Checkpoint
+from verifier.transparency.checkpoint import Checkpoint, open_checkpoint
+from verifier.transparency.cosignature import CosignatureVerifier, cosigners
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash, root_of
-from verifier.transparency.note import NoteVerifier
+from verifier.transparency.note import NoteVerifier, SignedNote
 from verifier.transparency.receipt import Receipt
 from verifier.transparency.tile_paths import (
     TILE_WIDTH,
@@ -66,23 +67,42 @@ class VerificationReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessedBy:
+    """A witness whose cosignature was checked, and when it says it signed (POSIX seconds)."""
+
+    name: str
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedReceipt:
     """What a receipt has been shown to say."""
 
     receipt: Receipt
     checkpoint: Checkpoint
     leaf: Leaf
+    witnessed: tuple[WitnessedBy, ...] = ()  # by those that were asked for, in that order
+    others: tuple[str, ...] = ()  # names on further lines, which nobody checked
 
 
 def verify_receipt(
-    data: bytes, verifier: NoteVerifier, stored_object: bytes | None = None
+    data: bytes,
+    verifier: NoteVerifier,
+    stored_object: bytes | None = None,
+    *,
+    witnesses: Sequence[CosignatureVerifier] = (),
 ) -> VerifiedReceipt:
     """Check a receipt, and with ``stored_object`` that it is the object the leaf names.
+
+    Parameters
+    ----------
+    witnesses
+        Each must have cosigned its checkpoint.
 
     Raises
     ------
     LedgerError
-        If signature, path, commitment or object is wrong.
+        If signature, path, commitment or object is wrong, or a cosignature missing or wrong.
     InvalidRecordError
         If a format is broken.
     """
@@ -90,11 +110,24 @@ def verify_receipt(
     checkpoint, leaf = receipt.verify(verifier)
     if stored_object is not None:
         _verify_object(receipt, leaf, stored_object)
-    return VerifiedReceipt(receipt=receipt, checkpoint=checkpoint, leaf=leaf)
+    note = SignedNote.parse(receipt.checkpoint)
+    asked = [(witness.name, witness.verify(note)) for witness in witnesses]
+    known = {witness.name for witness in witnesses}
+    return VerifiedReceipt(
+        receipt=receipt,
+        checkpoint=checkpoint,
+        leaf=leaf,
+        witnessed=tuple(WitnessedBy(name=name, timestamp=c.timestamp) for name, c in asked),
+        others=tuple(name for name in cosigners(note, verifier.name) if name not in known),
+    )
 
 
 def verify_archive(
-    folder: Path, *, verifier: NoteVerifier | None = None, keystore: KeyStore | None = None
+    folder: Path,
+    *,
+    verifier: NoteVerifier | None = None,
+    keystore: KeyStore | None = None,
+    witnesses: Sequence[CosignatureVerifier] = (),
 ) -> VerificationReport:
     """Check everything in the archive in ``folder``.
 
@@ -105,6 +138,8 @@ def verify_archive(
         it agrees with itself, not who wrote it.
     keystore
         With it every object is decrypted and compared with its commitment and pixels.
+    witnesses
+        Each must have cosigned the log's last cosigned checkpoint.
 
     Raises
     ------
@@ -113,7 +148,7 @@ def verify_archive(
     """
     if not (folder / "log").is_dir() or not (folder / "objects").is_dir():
         raise InputError(f"{folder.name} is no archive: it has no log and objects folders")
-    return _FolderCheck(folder, keystore).run(verifier)
+    return _FolderCheck(folder, keystore).run(verifier, witnesses)
 
 
 class _FolderCheck:
@@ -125,7 +160,9 @@ class _FolderCheck:
         self._unexplained = set(self._survey())
         self._log = _OrdinaryLog(folder / "log", frozenset(self._unexplained))
 
-    def run(self, verifier: NoteVerifier | None) -> VerificationReport:
+    def run(
+        self, verifier: NoteVerifier | None, witnesses: Sequence[CosignatureVerifier]
+    ) -> VerificationReport:
         self._check_id()
         try:
             checkpoint = self._check_checkpoint(verifier)
@@ -135,6 +172,7 @@ class _FolderCheck:
             self._complain(f"log: {error}")
             return self._report
         pending = self._check_pending(checkpoint, published)
+        self._check_witnessed(verifier, published, witnesses)
         self._check_tiles(checkpoint, published, pending)
         self._check_leaves([*published, *pending])
         self._check_rest()
@@ -203,6 +241,30 @@ class _FolderCheck:
             self._complain("log/pending: differs from what was published")
         self._report.pending = len(pending.entries) - overlap
         return list(pending.entries[overlap:])
+
+    def _check_witnessed(
+        self,
+        verifier: NoteVerifier | None,
+        published: list[bytes],
+        witnesses: Sequence[CosignatureVerifier],
+    ) -> None:
+        if "log/witnessed" not in self._unexplained:
+            for witness in witnesses:
+                self._complain(f"log/witnessed: missing; nothing is cosigned by {witness.name}")
+            return
+        self._unexplained.discard("log/witnessed")
+        try:
+            data = self._bytes("log/witnessed")
+            trusted = verifier or NoteVerifier.from_vkey(self._log.own_vkey())
+            witnessed = open_checkpoint(data, trusted)
+            if witnessed.size > len(published):
+                raise LedgerError("reaches beyond the log's entries")
+            if root_of([leaf_hash(e) for e in published[: witnessed.size]]) != witnessed.root:
+                raise LedgerError("the entries do not lead to its root")
+            for witness in witnesses:
+                witness.verify(SignedNote.parse(data))
+        except VerifierError as error:
+            self._complain(f"log/witnessed: {error}")
 
     def _check_tiles(
         self, checkpoint: Checkpoint, published: list[bytes], pending: list[bytes]

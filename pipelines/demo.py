@@ -8,6 +8,7 @@ from typing import Final
 
 from pipelines.archive import Archive
 from pipelines.lesson import LessonResult
+from pipelines.schedule_proof import ScheduleProof
 from pipelines.simulate.scenarios import Scenario
 from verifier.claim import Settlement
 from verifier.eligibility_result import GateOutcome
@@ -27,21 +28,29 @@ class GateAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRow:
-    """One learner: the truth, what was claimed, what the engine saw, what may be paid."""
+    """One learner: the truth, what was claimed, what the engine saw, what may be paid.
+
+    ``proof`` recomputes when the engine had to ask; like ``result`` None where no lesson was held.
+    """
 
     scenario: Scenario
     learner_id: str
     settlement: Settlement
     result: LessonResult | None
+    proof: ScheduleProof | None
     gate: GateAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRun:
-    """Where a run lies and what came of it; ``rows`` in the order of the scenarios."""
+    """Where a run lies and what came of it; ``rows`` in the order of the scenarios.
+
+    ``witness_vkey`` is the public key of the witness that cosigned the log.
+    """
 
     folder: Path
     archive: Archive
+    witness_vkey: str
     policy: Policy
     rows: Sequence[DemoRow]
 

@@ -84,6 +84,7 @@ class EvidenceStore:
         assurance: str,
         at: datetime,
         contract: str,
+        facts: Mapping[str, JSONValue] | None = None,
         console: Mapping[str, JSONValue] | None = None,
         purpose: str = "attendance",
         record_class: RecordClass = RecordClass.FACE_EVIDENCE,
@@ -104,6 +105,8 @@ class EvidenceStore:
             ``frame`` or ``platform``.
         at
             Server time, timezone-aware.
+        facts
+            Public for ever, as in ``prepare_record``.
         console
             Numbers that no receipt may disclose: encrypted inside the record, for reviewers.
 
@@ -123,6 +126,7 @@ class EvidenceStore:
             session_id=session_id,
             sequence=sequence,
             assurance=assurance,
+            facts=facts or {},
         )
         return self._prepare(
             leaf,

@@ -30,6 +30,7 @@ class PromptView:
     nonce: bytes
     kind: str
     closes_at: datetime
+    code: str | None = field(default=None, repr=False)  # what a typed code has to be
 
     @classmethod
     def of(cls, prompt: Prompt) -> "PromptView":
@@ -39,6 +40,7 @@ class PromptView:
             nonce=prompt.nonce,
             kind=prompt.kind.value,
             closes_at=prompt.closes_at,
+            code=prompt.code,
         )
 
 
@@ -166,9 +168,10 @@ class Lesson:
         ``ValueError`` if it never began.
         """
         planned = PlannedPrompts(seed=self.promise.seed, parameters=self.header.parameters)
-        return (p for p in islice(planned, index, None) if not self._paused_at(p.offset_s))
+        return (p for p in islice(planned, index, None) if not self.is_paused_at(p.offset_s))
 
-    def _paused_at(self, offset_s: float) -> bool:
+    def is_paused_at(self, offset_s: float) -> bool:
+        """Say whether a pause that is over held the lesson up then."""
         return any(pause.start_s <= offset_s < pause.end_s for pause in self.state.pauses)
 
     @property

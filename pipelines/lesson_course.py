@@ -4,44 +4,63 @@ Each method works inside a unit of work and returns the lesson as it is then.
 """
 
 import secrets
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from itertools import count
 from typing import Final
 
-from pipelines.judging import Judging
+from pipelines.agenda import Act, Agenda, Due, waits_to_open
 from pipelines.lesson import Lesson, LessonEnd
 from pipelines.lesson_records import LessonRecords
+from pipelines.lesson_store import LessonUnit
+from pipelines.lesson_terms import fresh_code, usual_kind, waiting_s
 from pipelines.recording import Recording
 from verifier import session as acts
 from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
 from verifier.credit import credit
+from verifier.failures import looked_back, paused_until
+from verifier.playback import withheld, withheld_by_state
 from verifier.policy import Policy
-from verifier.prompt import Prompt, PromptKind, PromptOrigin, PromptStatus
+from verifier.prompt import AddedBecause, PromptKind, PromptOrigin
 from verifier.protocols import Clock
-from verifier.schedule import PlannedPrompt
 from verifier.session_score import score_session
-from verifier.session_state import SessionPhase, SessionState
+from verifier.session_state import SessionPhase
 
 NONCE_BYTES: Final = 16
 BATCH: Final = 64
 """Prompts going out and missed that one unit of work catches up with."""
 LONG_AGO: Final = timedelta(minutes=15)
-RECEIVING_S: Final = 15
-"""An answer that began to arrive in time may take this long to arrive before it is missed."""
+LATEST_TOLD: Final = timedelta(seconds=30)
+"""By how much a deadline moves at most because the engine was late to tell of a prompt.
+
+Whoever comes back to a stream after a while was late himself, and must not gain by it.
+"""
+
+
+BeforeEnd = Callable[[LessonUnit, str], None]
+"""Brings what belongs to a session into the unit of work that ends it, before it is settled."""
+
+
+def leave_alone(_unit: LessonUnit, _session_id: str) -> None:
+    """Bring nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LessonCourse:
-    """Lets happen what falls due, on the engine's clock; ``model`` names the contract in use."""
+    """Lets happen what falls due, on the engine's clock.
+
+    ``model`` names the contract in use; ``before_end`` is called in the unit of work that ends a
+    session, before it is scored.
+    """
 
     records: LessonRecords
     policy: Policy
     clock: Clock
     model: str
-    judging: Judging = field(default_factory=Judging, repr=False)
+    agenda: Agenda
+    before_end: BeforeEnd = leave_alone
 
     def now(self, lesson: Lesson) -> datetime:
         """Return the moment it is for a lesson: never past its end, never before its last event."""
@@ -49,30 +68,44 @@ class LessonCourse:
 
     def has_work(self, lesson: Lesson) -> bool:
         """Say whether anything fell due, or an opening prompt is wanted."""
-        if _waits_to_open(lesson):
-            return True
-        return self._next_act(lesson, lesson.planned, self.now(lesson)) is not None
+        return self.agenda.next_due(lesson) <= self.now(lesson)
 
-    def catch_up(self, work: Recording, lesson: Lesson) -> tuple[Lesson, datetime]:
+    def catch_up(
+        self, work: Recording, lesson: Lesson, *, streaming: bool = False
+    ) -> tuple[Lesson, datetime]:
         """Let happen what fell due, each at its own time; return the moment it is now.
 
         Whatever ends scheduled prompts has to happen at that very moment: a clock read again
         could be past the next one.
+
+        Parameters
+        ----------
+        streaming
+            Whoever is told of a prompt that goes out now was waiting for it: if it goes out late
+            then the engine was, and its deadline counts from now.
         """
         now = self.now(lesson)
-        return self._catch_up(work, lesson, now), now
+        return self._catch_up(work, lesson, now, streaming=streaming), now
 
     def _catch_up(
-        self, work: Recording, lesson: Lesson, until: datetime, *, at_most: int | None = None
+        self,
+        work: Recording,
+        lesson: Lesson,
+        until: datetime,
+        *,
+        at_most: int | None = None,
+        streaming: bool = False,
     ) -> Lesson:
         upcoming = lesson.due_from(lesson.next_planned)
         planned = next(upcoming)
         for _ in count() if at_most is None else range(at_most):
-            act = self._next_act(lesson, planned, until)
-            if act is None:
+            due = self.agenda.next_act(lesson, planned)
+            if due is None or due.at > until:
                 break
-            lesson = self._do(work, lesson, act, planned)
-            if act is Act.ASK_SCHEDULED:
+            lesson = self._do(work, lesson, due, streaming=streaming)
+            if due.act is Act.RESUME:  # what was due in the pause is let go
+                upcoming = lesson.due_from(lesson.next_planned)
+            if due.act in {Act.ASK_SCHEDULED, Act.RESUME}:
                 planned = next(upcoming)
         return lesson
 
@@ -97,26 +130,61 @@ class LessonCourse:
         if until <= since:
             return lesson
         state = acts.interrupt(lesson.state, since=since, until=until)
-        return replace(lesson, state=state, expires_at=lesson.expires_at + (until - since))
+        # A pause that goes on has moved the end by its own time already.
+        since = max(since, lesson.state.paused_until or since)
+        later = max(until - since, timedelta(0))
+        return replace(lesson, state=state, expires_at=lesson.expires_at + later)
 
     def ask_opening(self, work: Recording, lesson: Lesson) -> Lesson:
         """Issue the opening prompt where none is open, and again when it was missed."""
-        if not _waits_to_open(lesson):
+        if not waits_to_open(lesson):
             return lesson
-        return self._issue(work, lesson, PromptOrigin.OPENING, at=self.now(lesson))
+        due = Due(act=Act.ASK_OPENING, at=self.now(lesson))
+        return self._issue(work, lesson, due, usual_kind(lesson), PromptOrigin.OPENING)
+
+    def ask_added(
+        self, work: Recording, lesson: Lesson, kind: PromptKind, *, at: datetime, by: str
+    ) -> Lesson:
+        """Issue a prompt that an officer wants; ``ProtocolError`` if none may go out now."""
+        due = Due(act=Act.ASK_ADDED, at=at)
+        return self._issue(work, lesson, due, kind, PromptOrigin.ADDED, by=by)
+
+    def pause_if_failing(
+        self, work: Recording, lesson: Lesson, *, failed_at: Sequence[datetime] = ()
+    ) -> Lesson:
+        """Pause a lesson whose learner gave too many answers that failed, in it or before.
+
+        Parameters
+        ----------
+        failed_at
+            When answers failed that the store does not know yet.
+        """
+        state, rules = lesson.state, self.policy.failures
+        since = state.last_event_at - looked_back(rules)
+        known = work.unit.failed_answers(state.learner_id, since=since)
+        until = paused_until([*known, *failed_at], rules)
+        if until is None or until <= state.last_event_at:
+            return lesson
+        paused = acts.pause_after_failures(state, at=state.last_event_at, until=until)
+        lesson = self.records.paused(work, lesson, paused, now=self.clock.now())
+        later = until - state.last_event_at
+        return replace(lesson, state=paused, expires_at=lesson.expires_at + later)
 
     def end(self, work: Recording, lesson: Lesson) -> Lesson:
         """Close a session whose closing prompt was resolved; abandon any other.
 
         One that was never announced to end is asked its closing prompt all the same, and has
-        missed it: whoever just leaves must not be better off than who was asked.
+        missed it: whoever just leaves must not be better off than who was asked. In a pause
+        nobody is asked; what led to it is on record.
         """
         now = self.now(lesson)
         if lesson.checkpoint is not None:
             lesson, now = self.catch_up(work, lesson)
-        if lesson.state.phase is SessionPhase.RUNNING and lesson.state.open_prompt is None:
-            ending = replace(lesson, state=acts.announce_end(lesson.state, at=now))
-            lesson = self._issue(work, ending, PromptOrigin.CLOSING, at=now)
+        state = lesson.state
+        idle = state.open_prompt is None and state.paused_at is None
+        if state.phase is SessionPhase.RUNNING and idle:
+            ending = replace(lesson, state=acts.announce_end(state, at=now))
+            lesson = self._do(work, ending, Due(act=Act.ASK_CLOSING, at=now))
         state = lesson.state
         resolved = state.closing_asked and state.open_prompt is None
         end = acts.close if resolved else acts.abandon
@@ -129,72 +197,70 @@ class LessonCourse:
             planned_minutes=lesson.planned_minutes,
             policy=self.policy,
             model=self.model,
+            path=lesson.path,
         )
 
-    def _next_act(self, lesson: Lesson, planned: PlannedPrompt, now: datetime) -> "Act | None":
-        """Return what fell due by ``now`` and has to happen next, if anything.
-
-        An open prompt comes first, then the closing one, once, then the next of the schedule.
-        """
-        state = lesson.state
-        if state.open_prompt is not None:
-            return Act.MISS if self._is_missed(state.open_prompt, lesson, now) else None
-        if state.phase is SessionPhase.ENDING:
-            waits = not state.closing_asked and _free_at(state) <= now
-            return Act.ASK_CLOSING if waits else None
-        due = state.phase is SessionPhase.RUNNING and _due_at(state, planned) <= now
-        return Act.ASK_SCHEDULED if due else None
-
-    def _is_missed(self, prompt: Prompt, lesson: Lesson, now: datetime) -> bool:
-        # What arrived in time is judged in time, however long it takes to arrive and be judged.
-        if now >= lesson.expires_at:
-            return now > prompt.closes_at
-        slack = timedelta(seconds=RECEIVING_S)
-        return now > prompt.closes_at + slack and not self.judging.goes_on(prompt.prompt_id)
-
-    def _do(self, work: Recording, lesson: Lesson, act: "Act", planned: PlannedPrompt) -> Lesson:
+    def _do(self, work: Recording, lesson: Lesson, due: Due, *, streaming: bool = False) -> Lesson:
         """Do what fell due, at its own time."""
-        state = lesson.state
-        if act is Act.ASK_CLOSING:
-            return self._issue(work, lesson, PromptOrigin.CLOSING, at=_free_at(state))
-        if act is Act.ASK_SCHEDULED:
-            at = _due_at(state, planned)
-            lesson = replace(lesson, next_planned=planned.index + 1)
-            return self._issue(work, lesson, PromptOrigin.SCHEDULED, at=at, planned=planned)
-        return self._miss(work, lesson)
+        if due.act is Act.RESUME:
+            return replace(lesson, state=acts.resume(lesson.state, at=due.at))
+        if due.act is Act.MISS:
+            return self._miss(work, lesson)
+        kind, origin = usual_kind(lesson), PromptOrigin.ADDED
+        if due.act is Act.ASK_CLOSING:
+            origin = PromptOrigin.CLOSING
+        if due.planned is not None:
+            kind, origin = PromptKind(due.planned.kind), PromptOrigin.SCHEDULED
+            lesson = replace(lesson, next_planned=due.planned.index + 1)
+        return self._issue(work, lesson, due, kind, origin, streaming=streaming)
 
     def _miss(self, work: Recording, lesson: Lesson) -> Lesson:
         prompt = lesson.state.open_prompt
         if prompt is None:
             raise ValueError("no prompt is open; one was wanted")
         at = max(prompt.closes_at, lesson.state.last_event_at)
-        recorded = self.records.missed(work, lesson, prompt, now=self.clock.now())
+        recorded = self.records.missed(work, lesson, prompt, at=at, now=self.clock.now())
         return replace(recorded, state=acts.expire(lesson.state, at=at))
 
     def _issue(
         self,
         work: Recording,
         lesson: Lesson,
+        due: Due,
+        kind: PromptKind,
         origin: PromptOrigin,
         *,
-        at: datetime,
-        planned: PlannedPrompt | None = None,
+        streaming: bool = False,
+        by: str | None = None,
     ) -> Lesson:
         issued = acts.issue_prompt(
             lesson.state,
             prompt_id=secrets.token_hex(16),
             nonce=secrets.token_bytes(NONCE_BYTES),
-            kind=PromptKind(planned.kind) if planned else PromptKind.SILENT_CAPTURE,
+            kind=kind,
             origin=origin,
-            at=at,
-            planned=planned,
+            at=due.at,
+            planned=due.planned,
+            added_because=_because(origin, by),
+            code=fresh_code(kind, self.policy),
+            asked_at=min(self.clock.now(), due.at + LATEST_TOLD) if streaming else None,
+            capture_s=waiting_s(kind, self.policy),
+            extra_time=lesson.extra_time,
         )
-        recorded = self.records.issued(work, lesson, issued.prompts[-1], now=self.clock.now())
+        after = None if due.added is None else due.added.after
+        now = self.clock.now()
+        recorded = self.records.issued(
+            work, lesson, issued.prompts[-1], after=after, by=by, now=now
+        )
         return replace(recorded, state=issued)
 
     def _finish(self, work: Recording, lesson: Lesson) -> Lesson:
         """Score an ended session and record it: credit and closing leaf become true together."""
         ended = lesson.state
+        self.before_end(work.unit, ended.session_id)
+        played = work.unit.playback(ended.session_id)
+        until_s = ended.offset_s(ended.lesson_end or ended.last_event_at)
+        required = lesson.assurance.value in self.policy.playback.required_for
         score = score_session(self.evidence(lesson), self.policy)
         account = SessionAccount(
             session_id=ended.session_id,
@@ -204,49 +270,23 @@ class LessonCourse:
             ended_at=ended.last_event_at,
             score=score,
             credit=credit(
-                ended.spans(),
+                ended.spans(withheld(played, until_s=until_s, required=required)),
                 decision=score.decision,
                 lower95_s=60 * score.verified_lower95_minutes,
                 rules=self.policy.credit,
             ),
         )
-        lesson = self.records.closed(work, lesson, account, self.policy)
+        lost = withheld_by_state(played, until_s=until_s, required=required)
+        lesson = self.records.closed(work, lesson, account, self.policy, withheld_s=lost)
         lesson = replace(lesson, end=LessonEnd(account=account, closed_index=lesson.last_index))
         work.unit.save(lesson)
         return lesson
 
 
-class Act(Enum):
-    """What may fall due in a lesson without anybody doing anything."""
-
-    MISS = auto()
-    ASK_CLOSING = auto()
-    ASK_SCHEDULED = auto()
-
-
-def _due_at(state: SessionState, planned: PlannedPrompt) -> datetime:
-    """Return when a scheduled prompt goes out if none is open."""
-    planned_at = state.started_at + timedelta(seconds=planned.offset_s)
-    # One prompt at a time: what fell due while another was open follows it at once.
-    return max(planned_at, _free_at(state))
-
-
-def _free_at(state: SessionState) -> datetime:
-    """Return from when a prompt may go out, if none is open.
-
-    One whose time ran out was still waited for; nobody could have been shown another meanwhile.
-    """
-    last = state.prompts[-1] if state.prompts else None
-    if last is None or last.resolved_at is None or last.status is not PromptStatus.MISSED:
-        return state.last_event_at
-    if last.resolved_at < last.closes_at:  # too many inconclusive answers: nothing was waited for
-        return state.last_event_at
-    return max(state.last_event_at, last.resolved_at + timedelta(seconds=RECEIVING_S))
-
-
-def _waits_to_open(lesson: Lesson) -> bool:
-    state = lesson.state
-    return state.phase is SessionPhase.OPENING and state.open_prompt is None
+def _because(origin: PromptOrigin, by: str | None) -> AddedBecause | None:
+    if origin is not PromptOrigin.ADDED:
+        return None
+    return AddedBecause.POSTERIOR if by is None else AddedBecause.SUPERVISOR
 
 
 def skip_until(lesson: Lesson, offset_s: float) -> Lesson:

@@ -10,6 +10,7 @@ from typing import Protocol
 from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import Lesson
 from verifier.enrolment import Anchor
+from verifier.playback import Stretch
 from verifier.review_case import CaseKind
 from verifier.transparency.canonical_json import JSONValue
 
@@ -63,6 +64,9 @@ class LessonReader(Protocol):
     def comparison_count(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> int:
         """Return how often a face was compared with the learner's template that day, and for it."""
 
+    def playback(self, session_id: str) -> Sequence[Stretch]:
+        """Return what heartbeats of a session came to, by time; none if there were none."""
+
 
 class LessonUnit(LessonReader, Protocol):
     """One unit of work.
@@ -76,6 +80,12 @@ class LessonUnit(LessonReader, Protocol):
 
     def unfinished_of(self, learner_id: str) -> Sequence[Lesson]:
         """Return the learner's lessons that have not ended, locked."""
+
+    def failed_answers(self, learner_id: str, *, since: datetime) -> Sequence[datetime]:
+        """Return when the learner's answers failed since a moment, in any session and order.
+
+        All that were judged and not passed; what an officer recorded of a call is none.
+        """
 
     def session_count(self, learner_id: str, class_id: str) -> int:
         """Return how many sessions of the learner in the class were ever opened."""

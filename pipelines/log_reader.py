@@ -3,6 +3,7 @@
 ::
 
     checkpoint        the signed head (c2sp.org/tlog-checkpoint)
+    witnessed         the last checkpoint that witnesses cosigned, with their lines; if any did
     log.vkey          the public key, for convenience: trust your own copy
     tile/…            hashes and bundles of entries (c2sp.org/tlog-tiles)
     pending           acknowledged entries that no checkpoint holds yet
@@ -43,6 +44,14 @@ class LogReader:
     def checkpoint(self, verifier: NoteVerifier) -> Checkpoint:
         """Return the checkpoint once ``verifier``'s signature has been checked."""
         return open_checkpoint(self.checkpoint_bytes(), verifier)
+
+    def witnessed_bytes(self) -> bytes | None:
+        """Return the last checkpoint that was cosigned; None if none was."""
+        with as_ledger_error("the cosigned checkpoint cannot be read"):
+            try:
+                return read_ordinary(self.folder / "witnessed")
+            except FileNotFoundError:
+                return None
 
     def own_vkey(self) -> str:
         """Return what the log says its key is; ``InvalidRecordError`` if it is not one line."""

@@ -18,6 +18,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -27,7 +28,7 @@ from pipelines.pending_journal import JournalWriter, PendingEntries, start_journ
 from verifier.errors import InvalidRecordError, LedgerError, WrongKeyError
 from verifier.transparency.checkpoint import Checkpoint, sign_checkpoint
 from verifier.transparency.merkle import EMPTY_ROOT, leaf_hash
-from verifier.transparency.note import NoteSigner, NoteVerifier
+from verifier.transparency.note import NoteSignature, NoteSigner, NoteVerifier, SignedNote
 from verifier.transparency.tile_paths import (
     LARGEST_ENTRY,
     TILE_WIDTH,
@@ -48,7 +49,9 @@ class LogWriter:
         self._signer, self._lock = signer, lock
         self._mutex = threading.Lock()
         self._failed = self._closed = False
+        self._witnessed_size = 0
         self._checkpoint, pending = self._recover()
+        self._note = SignedNote.parse(self.reader.checkpoint_bytes())
         self._first, self._entries = pending.first, list(pending.entries)
         self._journal = JournalWriter(folder / "pending", pending)
 
@@ -177,6 +180,32 @@ class LogWriter:
             return self._checkpoint
 
     @property
+    def note(self) -> SignedNote:
+        """The last checkpoint as this log signed it, without anybody else's line."""
+        verifier = self._signer.verifier
+        own = (s for s in self._note.signatures if (s.name, s.key_id) == verifier.name_and_id)
+        return replace(self._note, signatures=tuple(own))
+
+    def carry(self, checkpoint: Checkpoint, lines: Sequence[NoteSignature]) -> None:
+        """Keep witnesses' lines of ``checkpoint``, which this log signed: see ``log_reader``.
+
+        Raises
+        ------
+        LedgerError
+            If the disk refused.
+        """
+        own = sign_checkpoint(checkpoint, self._signer)
+        note = replace(own, signatures=(*own.signatures, *lines))
+        with self._mutex, self._fatal_on_failure():
+            # Witnesses may be done with a later one first; of one size the last call knows most.
+            if checkpoint.size >= self._witnessed_size:
+                self._write("witnessed", note.serialize())
+                self._witnessed_size = checkpoint.size
+            if checkpoint == self._checkpoint:
+                self._write("checkpoint", note.serialize())
+                self._note = note
+
+    @property
     def failed(self) -> bool:
         """Whether the disk refused something; only opening the log anew can tell what is there."""
         return self._failed
@@ -202,8 +231,9 @@ class LogWriter:
             if tile.width == TILE_WIDTH:
                 filled.append(tile)
         checkpoint = Checkpoint(origin=self._signer.verifier.name, size=edge.size, root=edge.root())
-        self._write("checkpoint", sign_checkpoint(checkpoint, self._signer).serialize())
-        self._checkpoint = checkpoint
+        note = sign_checkpoint(checkpoint, self._signer)
+        self._write("checkpoint", note.serialize())
+        self._checkpoint, self._note = checkpoint, note
         pending = self._start_journal(checkpoint.size)
         # The new one first: whatever fails, `close` finds a journal that is open.
         published = self._journal

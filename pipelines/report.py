@@ -13,6 +13,7 @@ from pipelines.archive import Archive
 from pipelines.demo import DemoRow, DemoRun
 from pipelines.lesson import ArchivedAnswer, LessonResult
 from pipelines.page_templates import data_url, rendered
+from pipelines.schedule_texts import ORIGIN_TEXT, result_text
 from pipelines.timeline import (
     STATE_COLOUR,
     STATE_TEXT,
@@ -63,13 +64,21 @@ class ReceiptFacts:
     checkpoint: str
 
 
-def write_report(run: DemoRun, receipt: ReceiptFacts, *, calibration: str) -> None:
-    """Write ``report.html`` into the run's folder."""
+def write_report(
+    run: DemoRun, receipt: ReceiptFacts, *, calibration: str, prove_command: str
+) -> None:
+    """Write ``report.html`` into the run's folder.
+
+    ``prove_command`` recomputes the prompts of a session whose id is appended to it.
+    """
     page = rendered(
         "report.html.j2",
         cards=[_card(row, run) for row in run.rows],
         legend=[(STATE_COLOUR[state], *STATE_TEXT[state]) for state in STATE_TEXT],
         receipt=receipt,
+        prove_command=prove_command,
+        origin_text=ORIGIN_TEXT,
+        result_text=result_text,
         calibration=calibration,
         policy=run.policy.rule,
     )

@@ -159,10 +159,8 @@ def write_receipt(
         If the entry is not published, or checkpoint, object or key do not agree with it.
     """
     reader = LogReader(folder / "log")
-    # Read once: bytes and size must be of one moment, while a writer goes on.
-    note = reader.checkpoint_bytes()
     trusted = verifier or NoteVerifier.from_vkey(reader.own_vkey())
-    size = open_checkpoint(note, trusted).size
+    note, size = _checkpoint_for(reader, index, trusted)
     entry = reader.entry(index, size)
     receipt = Receipt(
         index=index,
@@ -174,6 +172,18 @@ def write_receipt(
     # A receipt that does not hold is never handed out.
     receipt.verify(trusted)
     return receipt.serialize()
+
+
+def _checkpoint_for(reader: LogReader, index: int, trusted: NoteVerifier) -> tuple[bytes, int]:
+    """Return a checkpoint with entry ``index``, a cosigned one if there is one, and its size."""
+    # Read once: bytes and size must be of one moment, while a writer goes on.
+    witnessed = reader.witnessed_bytes()
+    if witnessed is not None:
+        size = open_checkpoint(witnessed, trusted).size
+        if index < size:
+            return witnessed, size
+    note = reader.checkpoint_bytes()
+    return note, open_checkpoint(note, trusted).size
 
 
 def _disclose(folder: Path, leaf: Leaf, keystore: KeyStore | None) -> Opening | None:

@@ -12,6 +12,8 @@ from pipelines.evidence_store import PreparedEntry
 from pipelines.lesson import Lesson
 from pipelines.lesson_store import ComparisonPurpose, FoundCase, StoredEnrolment
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
+from verifier.playback import Stretch
+from verifier.prompt import Judgement, PromptKind
 
 
 @dataclass(kw_only=True)
@@ -23,6 +25,7 @@ class _Contents:
     entries: list[bytes] = field(default_factory=list)
     comparisons: Counter[tuple[str, date, ComparisonPurpose]] = field(default_factory=Counter)
     cases: list[FoundCase] = field(default_factory=list)
+    playback: dict[str, list[Stretch]] = field(default_factory=dict)
 
     def copied(self) -> "_Contents":
         return _Contents(
@@ -31,6 +34,7 @@ class _Contents:
             entries=copy(self.entries),
             comparisons=copy(self.comparisons),
             cases=copy(self.cases),
+            playback={session_id: [*found] for session_id, found in self.playback.items()},
         )
 
 
@@ -57,6 +61,13 @@ class MemoryUnit:
     def unfinished_of(self, learner_id: str) -> list[Lesson]:
         found = self.contents.lessons.values()
         return [x for x in found if x.end is None and x.header.learner_id == learner_id]
+
+    def failed_answers(self, learner_id: str, *, since: datetime) -> list[datetime]:
+        lessons = self.contents.lessons.values()
+        prompts = [p for x in lessons if x.header.learner_id == learner_id for p in x.state.prompts]
+        answered = [p for p in prompts if p.kind is not PromptKind.OFFICER_CALL]
+        attempts = [attempt for prompt in answered for attempt in prompt.attempts]
+        return [x.at for x in attempts if x.judgement is not Judgement.PASS and x.at >= since]
 
     def session_count(self, learner_id: str, class_id: str) -> int:
         wanted = (learner_id, class_id)
@@ -89,6 +100,12 @@ class MemoryUnit:
 
     def count_comparison(self, learner_id: str, day: date, purpose: ComparisonPurpose) -> None:
         self.contents.comparisons[learner_id, day, purpose] += 1
+
+    def playback(self, session_id: str) -> list[Stretch]:
+        return self.contents.playback.get(session_id, [])
+
+    def keep_playback(self, session_id: str, *stretches: Stretch) -> None:
+        self.contents.playback.setdefault(session_id, []).extend(stretches)
 
     def open_case(self, case: FoundCase) -> None:
         people = {case.learner_id, case.other_learner_id}

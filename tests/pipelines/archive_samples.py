@@ -15,6 +15,7 @@ from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.keystore import KeyStore, RecordClass
 from pipelines.lesson_store import EntrySource
 from pipelines.private_files import load_or_create_signer
+from pipelines.witnessing import Witnessing
 
 AUTHORITY, ORIGIN = "chongqing", "log.example/chongqing"
 OPENED_AT = datetime(2026, 5, 1, 9, tzinfo=UTC)
@@ -28,7 +29,9 @@ class Folders:
     archive: Path
     secrets: Path
 
-    def open(self, source: EntrySource | None = None) -> Archive:
+    def open(
+        self, source: EntrySource | None = None, witnessing: Witnessing | None = None
+    ) -> Archive:
         """Open the archive for writing; with a source it follows that."""
         return Archive.open(
             self.archive,
@@ -36,6 +39,7 @@ class Folders:
             keystore=self.keystore(),
             signer=load_or_create_signer(self.secrets / "signing.key", ORIGIN),
             source=source,
+            witnessing=witnessing,
         )
 
     def keystore(self) -> KeyStore:

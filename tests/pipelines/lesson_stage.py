@@ -19,15 +19,19 @@ from pipelines.lesson_engine import LessonEngine
 from pipelines.lesson_store import StoredEnrolment
 from pipelines.private_files import load_or_create_signer
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
+from pipelines.witnessing import Witnessing
 from tests.fakes import CALIBRATION_DATA, face
 from tests.memory_calibrations import MemoryCalibrations
 from tests.memory_store import MemoryStore
 from verifier.arrays import Pixels
 from verifier.calibration import Calibration, Metric
 from verifier.comparison import Template
+from verifier.credit import joined
 from verifier.enrolment import Anchor
 from verifier.observation import FrameObservation, QualityReason
 from verifier.policy import Policy, load_policy
+from verifier.schedule import IssuedPrompt, ScheduleVerdict, verify_schedule
+from verifier.session_state import SessionState
 from verifier.transparency.leaf import Leaf
 
 CONTRACT = "colours@1"
@@ -89,6 +93,25 @@ class ColourObserver:
         )
 
 
+def stopped_s(state: SessionState) -> float:
+    """Return for how long the lesson clock stood still: a prompt was open, or a pause went on."""
+    return sum(stop.end_s - stop.start_s for stop in joined(state.stopped))
+
+
+def verdict_of(result: LessonResult) -> ScheduleVerdict:
+    """Compare an ended lesson with its schedule."""
+    state = result.state
+    assert result.promise is not None
+    assert state.lesson_end is not None
+    issued = [
+        IssuedPrompt(index=p.planned_index, kind=p.kind, issued_s=state.offset_s(p.issued_at))
+        for p in state.prompts
+        if p.planned_index is not None
+    ]
+    ended_s = state.offset_s(state.lesson_end)
+    return verify_schedule(result.promise, issued, ended_s=ended_s, silences=state.silences)
+
+
 def dense_policy(*, with_duplicates: bool = False) -> Policy:
     """Return the default policy with prompts so dense that chance never leaves a long gap.
 
@@ -118,13 +141,18 @@ class LessonStage:
     engine: LessonEngine
 
     @classmethod
-    def build(cls, folder: Path) -> "LessonStage":
+    def build(cls, folder: Path, witnessing: Witnessing | None = None) -> "LessonStage":
         """Set a stage in an empty folder."""
         keystore = KeyStore.open(folder / "keys")
         signer = load_or_create_signer(folder / "keys" / "signing.key", "test.example/log")
         store = MemoryStore()
         archive = Archive.open(
-            folder / "archive", authority="test", keystore=keystore, signer=signer, source=store
+            folder / "archive",
+            authority="test",
+            keystore=keystore,
+            signer=signer,
+            source=store,
+            witnessing=witnessing,
         )
         templates = TemplateSealer(keystore=keystore, authority="test")
         clock = ManualClock(STARTS)

@@ -310,7 +310,7 @@ def test_a_checkpoint_signed_as_the_disk_failed_is_the_first_all_the_same(
         assert signed.size == 2
         acknowledge(store, note(2))
         assert archive.publish().size == 3
-        assert archive.first_checkpoint_with(1) == signed
+        assert archive.first_checkpoint_with(1).checkpoint == signed
         assert archive.first_checkpoint_with(2).size == 3
     require_same(folders, store)
 
@@ -342,7 +342,8 @@ class TestTheFirstCheckpoint:
         store = source_of(*notes(2))
         with folders.open(store) as archive:
             first = archive.first_checkpoint_with(0)
-            assert first == archive.first_checkpoint_with(1) == archive.checkpoint
+            assert first == archive.first_checkpoint_with(1)
+            assert first.checkpoint == archive.checkpoint
             acknowledge(store, note(2))
             assert archive.first_checkpoint_with(2).size == 3
             assert archive.first_checkpoint_with(1) == first
@@ -381,7 +382,9 @@ class TestTheFirstCheckpoint:
             for size in sizes:
                 acknowledge(store, *notes(size))
                 signed += [archive.publish()] * size
-            assert [archive.first_checkpoint_with(at) for at in range(len(signed))] == signed
+            assert [
+                archive.first_checkpoint_with(at).checkpoint for at in range(len(signed))
+            ] == signed
         require_same(own, store)
 
     def test_many_threads_that_append_and_ask_get_the_first(self, folders: Folders) -> None:
@@ -395,7 +398,7 @@ class TestTheFirstCheckpoint:
             for number in range(25):
                 with store.writing() as unit:
                     index = unit.append(note(number, str(thread)))
-                found.append((index, archive.first_checkpoint_with(index)))
+                found.append((index, archive.first_checkpoint_with(index).checkpoint))
             return found
 
         with folders.open(store) as archive:

@@ -8,9 +8,9 @@ import pytest
 
 from pipelines.clock import ManualClock
 from pipelines.lesson import Lesson
-from pipelines.lesson_course import RECEIVING_S, skip_until
+from pipelines.lesson_course import skip_until
 from tests.pipelines.lesson_stage import LEARNER_FACE, STARTS, LessonStage, frame
-from verifier.prompt import Judgement, PromptStatus
+from verifier.prompt import RECEIVING_S, Judgement, PromptStatus
 from verifier.session_state import SessionPhase
 
 

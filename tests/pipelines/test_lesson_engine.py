@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.keystore import RecordClass
 from pipelines.lesson import Lesson, LessonResult
-from pipelines.lesson_course import BATCH, RECEIVING_S
+from pipelines.lesson_course import BATCH
 from pipelines.lesson_records import LessonRecords
 from pipelines.recording import recording
 from tests.pipelines.lesson_stage import (
@@ -24,6 +24,7 @@ from tests.pipelines.lesson_stage import (
     ColourObserver,
     LessonStage,
     frame,
+    stopped_s,
 )
 from verifier.answer import AnswerReason
 from verifier.check import Outcome
@@ -36,7 +37,7 @@ from verifier.errors import (
     ProtocolError,
     UnknownSubjectError,
 )
-from verifier.prompt import Judgement, PromptOrigin, PromptStatus
+from verifier.prompt import RECEIVING_S, Judgement, PromptOrigin, PromptStatus
 from verifier.schedule import (
     IssuedPrompt,
     ScheduleHeader,
@@ -93,7 +94,10 @@ class TestAWholeLesson:
         result = stage.end(session_id)
         assert result.state.phase is SessionPhase.CLOSED
         assert result.account.score.decision is Decision.ACCEPT
-        assert result.account.credit.credited_s == 45 * 60
+        # The clock stands still while a prompt is open: each one until the next whole second.
+        open_s = stopped_s(result.state)
+        assert 0 < open_s < result.state.counts.issued
+        assert result.account.credit.credited_s == pytest.approx(45 * 60 - open_s, abs=1e-6)
         assert result.account.credit.pending_s == 0
 
     def test_somebody_else_half_way_leaves_nothing_credited(self, stage: LessonStage) -> None:
@@ -112,7 +116,9 @@ class TestAWholeLesson:
         result = stage.end(session_id, None)
         assert result.account.score.decision is Decision.REVIEW
         assert result.account.credit.credited_s == 0
-        assert result.evidence.checks[-1].outcome is Outcome.NO_RESPONSE
+        # Five answers that show nobody pause the lesson; nothing is asked of an empty chair then.
+        assert result.state.pauses
+        assert result.evidence.checks[-1].outcome in {Outcome.NO_FACE, Outcome.NO_RESPONSE}
 
     def test_a_session_that_never_begins_earns_nothing(self, stage: LessonStage) -> None:
         session_id = stage.open()
@@ -329,10 +335,12 @@ class TestAPlatformThatPlaysForTime:
         stage.clock.advance(30 * 3600)
         closed = LessonRecords.closed
 
-        def refuse_first(records: LessonRecords, work: Any, lesson: Lesson, *rest: Any) -> Lesson:
+        def refuse_first(
+            records: LessonRecords, work: Any, lesson: Lesson, *rest: Any, **more: Any
+        ) -> Lesson:
             if lesson.header.session_id == sessions[0]:
                 raise LedgerError("this one cannot be written")
-            return closed(records, work, lesson, *rest)
+            return closed(records, work, lesson, *rest, **more)
 
         with monkeypatch.context() as patched:
             patched.setattr(LessonRecords, "closed", refuse_first)
@@ -376,7 +384,9 @@ class TestAPlatformThatPlaysForTime:
         stage.attend(session_id, minutes=45)
         result = stage.end(session_id)
         assert result.state.counts.missed >= 9  # each waits a while for an answer on its way
-        assert result.account.credit.credited_s == pytest.approx(45 * 60, abs=5)
+        began_s = result.state.passes_s[0]
+        open_s = sum(p.end_s - p.start_s for p in result.state.answering if p.start_s >= began_s)
+        assert result.account.credit.credited_s == pytest.approx(45 * 60 - open_s, abs=5)
 
     def test_a_face_that_was_forgotten_is_not_judged_and_not_kept(self, stage: LessonStage) -> None:
         session_id = stage.open()
@@ -558,7 +568,9 @@ class TestRefusals:
         with pytest.raises(LedgerError):
             stage.engine.close(session_id)
         stage.store.broken = False
-        assert stage.engine.close(session_id).account.credit.credited_s == 45 * 60
+        result = stage.engine.close(session_id)
+        earned_s = 45 * 60 - stopped_s(result.state)
+        assert result.account.credit.credited_s == pytest.approx(earned_s, abs=1e-6)
 
     def test_an_answer_the_disk_refuses_leaves_the_prompt_open(
         self, stage: LessonStage, session_id: str

@@ -14,7 +14,7 @@ from pipelines.archive import Archive
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.keystore import RecordClass
 from pipelines.lesson import AnswerView, LessonResult, PromptView
-from pipelines.lesson_course import RECEIVING_S
+from pipelines.witnessing import WitnessedCheckpoint
 from tests.memory_store import MemoryStore, MemoryUnit
 from tests.pipelines.lesson_stage import (
     LEARNER_FACE,
@@ -27,9 +27,8 @@ from tests.pipelines.lesson_stage import (
 from verifier.arrays import Pixels
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
 from verifier.observation import FrameObservation
-from verifier.prompt import Attempt, Judgement, Prompt, PromptOrigin, PromptStatus
+from verifier.prompt import RECEIVING_S, Attempt, Judgement, Prompt, PromptOrigin, PromptStatus
 from verifier.session_state import SessionPhase
-from verifier.transparency.checkpoint import Checkpoint
 from verifier.transparency.leaf import Leaf
 
 PATIENCE_S = 20
@@ -446,7 +445,7 @@ def hold_first(patch: pytest.MonkeyPatch, promised: threading.Event, on: threadi
     """Hold the first session that is opened between its promise and its schedule."""
     real, left = Archive.first_checkpoint_with, [None]
 
-    def held(self: Archive, index: int) -> Checkpoint:
+    def held(self: Archive, index: int) -> WitnessedCheckpoint:
         if left:
             left.pop()
             promised.set()
@@ -537,7 +536,7 @@ class TestOpening:
         """Stop an opening between promise and schedule; return the session's id."""
         before = set(scene.stage.store.unfinished())
 
-        def stop(_self: Archive, _index: int) -> Checkpoint:
+        def stop(_self: Archive, _index: int) -> WitnessedCheckpoint:
             raise error
 
         with monkeypatch.context() as patch:

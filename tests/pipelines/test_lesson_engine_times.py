@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from pipelines.lesson import AnswerView, PromptView
+from pipelines.witnessing import WitnessedCheckpoint
 from tests.pipelines.lesson_stage import LEARNER_FACE, STARTS, ColourObserver, LessonStage, frame
 from verifier.errors import InputError, ProtocolError
 from verifier.prompt import Judgement
-from verifier.transparency.checkpoint import Checkpoint
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_lessons_time_runs_from_its_beginning_not_from_the_request(
     """Publishing the commitment took three seconds: no learner loses them, nor earns by them."""
     first_checkpoint_with = stage.archive.first_checkpoint_with
 
-    def slowly(index: int) -> Checkpoint:
+    def slowly(index: int) -> WitnessedCheckpoint:
         stage.clock.advance(3)
         return first_checkpoint_with(index)
 

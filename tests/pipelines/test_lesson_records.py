@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.lesson_course import RECEIVING_S
 from tests.pipelines.lesson_stage import (
     LEARNER_FACE,
     NOT_A_PICTURE,
@@ -14,6 +13,7 @@ from tests.pipelines.lesson_stage import (
 )
 from verifier.assurance import Assurance
 from verifier.enrolment import Anchor
+from verifier.prompt import RECEIVING_S
 from verifier.transparency.leaf import Leaf
 
 EVERY_KIND = {
@@ -60,6 +60,9 @@ def test_every_leaf_says_who_held_the_camera(stage: LessonStage, assurance: Assu
     stage.enrol("learner-1")
     own = hold_lesson(stage, open_session(stage, assurance))
     assert {leaf.kind for leaf in own} == EVERY_KIND
+    assert {(leaf.kind, leaf.facts["path"]) for leaf in own} == {
+        (kind, "face") for kind in EVERY_KIND
+    }
     assert {(leaf.kind, leaf.assurance) for leaf in own} == {
         (kind, assurance.value) for kind in EVERY_KIND
     }
