@@ -37,7 +37,9 @@ def main() -> None:
         print(f"accuracy: not measured, {options.faces} is not a folder\n")
     _run("decisions", options.out)
     _run("interval_coverage", options.out)
+    _run("schedules", options.out)
     _run("verify_call", options.out)
+    _run("event_streams", options.out)
     _run("install_cost", options.out)
 
 

@@ -58,6 +58,7 @@ class Crowd:
         self._people = people
         self._numbers = count()
         self.learner_ids: list[str] = []
+        self._session_ids: dict[int, str] = {}
 
     @classmethod
     def enrol(cls, caller: HttpCaller, faces: Mapping[str, Path], learners: int) -> "Crowd":
@@ -74,13 +75,20 @@ class Crowd:
             crowd.learner_ids = list(threads.map(crowd._enrol, range(learners)))
         return crowd
 
-    def answers(self) -> list[Post]:
+    def answers(self, some: Sequence[int] | None = None) -> list[Post]:
         """Open a session for each learner; return the answer to its opening prompt, ready to go.
 
-        A session of the same learner that is still open is given up by the service.
+        A session of the same learner that is still open is given up by the service. With ``some``,
+        for the learners with these numbers only: a prompt waits for a minute.
         """
+        numbers = range(len(self.learner_ids)) if some is None else some
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            return list(threads.map(self._answer, range(len(self.learner_ids))))
+            return list(threads.map(self._answer, numbers))
+
+    @property
+    def session_ids(self) -> list[str]:
+        """The latest session of each learner who had one."""
+        return list(self._session_ids.values())
 
     def frame_sizes(self) -> list[int]:
         """Return the bytes of each frame that answers are made of."""
@@ -107,6 +115,7 @@ class Crowd:
             "planned_minutes": 48,
         }
         session_id = self._caller.post("/v1/sessions", opening)["session_id"]
+        self._session_ids[number] = session_id
         prompt: dict[str, Any] = self._caller.get(f"/v1/sessions/{session_id}/prompt")["prompt"]
         frames = self._people[number % len(self._people)].frames
         frame = frames[next(self._numbers) % len(frames)]

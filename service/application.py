@@ -12,6 +12,7 @@ from typing import Final
 
 from pipelines.archive import Archive
 from pipelines.clock import SystemClock, require_not_behind
+from pipelines.device_registration import DeviceRegistrar
 from pipelines.duplicates import DuplicateSearch, blind_text
 from pipelines.enrolment import Enroller
 from pipelines.erasure import FaceEraser
@@ -22,9 +23,13 @@ from pipelines.lesson_engine import LessonEngine
 from pipelines.private_files import load_or_create_signer
 from pipelines.sealed_template import TemplateSealer
 from pipelines.simulate.identity_authority import DemoIdentityAuthority
+from pipelines.witness_client import WitnessClient
+from pipelines.witnessing import Witnessing
 from service.background import Repeatedly
+from service.delivery import Dispatcher, StreamLimits
 from service.live.embedded import open_live_state
 from service.live.live_state import LiveState
+from service.playback import PlaybackBook
 from service.settings import IdentityAuthorityName, Settings
 from service.sql.calibrations import SqlCalibrations
 from service.sql.database import Database, load_or_create_database_key
@@ -34,6 +39,7 @@ from service.sql.idempotency import forget_before
 from service.sql.installation import require_installation
 from service.sql.lesson_store import SqlLessonStore
 from service.turns import BoundedChecker, Shares, Turns
+from service.uploads import Uploads
 from verifier.calibration import Calibration, Metric
 from verifier.errors import InputError, VerifierError
 from verifier.policy import Policy
@@ -45,6 +51,8 @@ PUBLISH_EVERY_S: Final = 0.5
 """A receipt is there after at most this and the time to sign: well below the 5 s promised."""
 SWEEP_EVERY_S: Final = 30.0
 BEAT_EVERY_S: Final = 5.0
+FLUSH_EVERY_S: Final = 5.0
+"""What a crash may lose of heartbeats."""
 LONGEST_SILENCE: Final = timedelta(seconds=2 * BEAT_EVERY_S)
 """Between two signs of life; prompts have enough slack for a start that takes no longer."""
 ENROLMENTS_AT_ONCE: Final = 2
@@ -66,7 +74,11 @@ class Application:
     archive: Archive
     identity_authority: IdentityAuthority
     engine: LessonEngine
+    playback: PlaybackBook
+    dispatcher: Dispatcher
+    uploads: Uploads
     enroller: Enroller
+    registrar: DeviceRegistrar
     eraser: FaceEraser
     calibrations: SqlCalibrations
     turns: Turns
@@ -74,6 +86,7 @@ class Application:
     publishing: Repeatedly
     sweeping: Repeatedly
     beating: Repeatedly
+    flushing: Repeatedly
 
 
 @contextmanager
@@ -124,12 +137,17 @@ def open_application(
         signer = load_or_create_signer(settings.keys_folder / "signing.key", settings.log_origin)
         redis_url = settings.redis_url and settings.redis_url.get_secret_value()
         with (
+            Witnessing(
+                [WitnessClient(address) for address in settings.witness_addresses],
+                alarms=settings.data_dir / "witness-alarms",
+            ) as witnessing,
             Archive.open(
                 folder,
                 authority=settings.authority,
                 keystore=keystore,
                 signer=signer,
                 source=SqlEntrySource(database),
+                witnessing=witnessing,
             ) as archive,
             open_live_state(redis_url or None, settings.data_dir) as live,
         ):
@@ -137,6 +155,7 @@ def open_application(
             turns = Turns(settings.judges)
             checker = BoundedChecker(observer=observer, turns=turns)
             templates = TemplateSealer(keystore=keystore, authority=settings.authority)
+            playback = PlaybackBook(database=database, rules=policy.playback)
             engine = LessonEngine(
                 checker=checker,
                 calibrations=calibrations,
@@ -145,6 +164,7 @@ def open_application(
                 archive=archive,
                 policy=policy,
                 clock=clock,
+                before_end=playback.settle,
             )
             _take_up(engine, database, clock)
             duplicates = DuplicateSearch(
@@ -164,6 +184,15 @@ def open_application(
                 comparisons=engine.comparisons,
                 duplicates=duplicates,
             )
+            registrar = DeviceRegistrar(
+                checker=checker,
+                calibrations=calibrations,
+                templates=templates,
+                store=store,
+                evidence=archive.evidence,
+                clock=clock,
+                comparisons=engine.comparisons,
+            )
             eraser = FaceEraser(
                 gallery=duplicates.gallery,
                 keystore=keystore,
@@ -173,7 +202,15 @@ def open_application(
                 end_sessions=engine.end_sessions,
             )
 
+            uploads = Uploads(clock)
+            dispatcher = Dispatcher(
+                engine,
+                limits=StreamLimits(in_all=settings.streams, of_one=settings.streams_per_platform),
+            )
+            store.on_saved = dispatcher.touch
+
             def sweep() -> None:
+                uploads.forget_expired()
                 engine.abandon_expired()
                 with database.writing() as tx:
                     forget_before(tx, clock.now() - REPLIES_KEPT)
@@ -182,11 +219,16 @@ def open_application(
                 with database.writing() as tx:
                     beat(tx, at=clock.now())
 
+            def flush() -> None:
+                playback.flush(at=clock.now())
+
             show_life()
             with (
+                dispatcher,
                 Repeatedly("publishing", archive.publish, PUBLISH_EVERY_S) as publishing,
                 Repeatedly("sweeping", sweep, SWEEP_EVERY_S) as sweeping,
                 Repeatedly("beating", show_life, BEAT_EVERY_S) as beating,
+                Repeatedly("flushing", flush, FLUSH_EVERY_S) as flushing,
             ):
                 yield Application(
                     settings=settings,
@@ -198,7 +240,11 @@ def open_application(
                     archive=archive,
                     identity_authority=_identity_authority(settings, clock),
                     engine=engine,
+                    playback=playback,
+                    dispatcher=dispatcher,
+                    uploads=uploads,
                     enroller=enroller,
+                    registrar=registrar,
                     eraser=eraser,
                     calibrations=calibrations,
                     turns=turns,
@@ -206,7 +252,9 @@ def open_application(
                     publishing=publishing,
                     sweeping=sweeping,
                     beating=beating,
+                    flushing=flushing,
                 )
+            flush()
             show_life()
             archive.publish()  # what was acknowledged last need not wait for the next start
     finally:

@@ -4,6 +4,7 @@
 verifier key that came to the verifier by another way.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +16,18 @@ from pipelines.archive_verification import (
     verify_archive,
     verify_receipt,
 )
-from pipelines.keystore import KeyStore
 from pipelines.stored_evidence import write_receipt
 from service.console_output import ExitCode, out, print_json, reports_errors
+from service.key_arguments import open_keys, read_vkey, read_witnesses
+from service.schedule_commands import prove_schedule_command
 from verifier.errors import InputError, InvalidRecordError, LedgerError
+from verifier.transparency.cosignature import CosignatureVerifier
 from verifier.transparency.leaf import format_time
 from verifier.transparency.note import NoteVerifier
 from verifier.transparency.tlog_proof import HEADER
 
 archive_app = typer.Typer(help="The archive: verify, fsck, prove.", no_args_is_help=True)
+archive_app.command("prove-schedule")(prove_schedule_command)
 
 ArchiveFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="An archive's folder.")]
 Vkey = Annotated[
@@ -34,6 +38,14 @@ Keys = Annotated[
     Path | None,
     typer.Option("--keys", metavar="DIR", help="Key store: also decrypt and check every object."),
 ]
+Witnesses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--witness",
+        metavar="FILE|KEY",
+        help="A witness's key, or a file with it: it has to have cosigned. May be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -41,33 +53,41 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @reports_errors
 def verify_command(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A receipt, or a folder.")],
+    *,
     vkey: Vkey = None,
     object_file: Annotated[
         Path | None,
         typer.Option("--object", metavar="FILE", help="With a receipt: the object it names."),
     ] = None,
     keys: Keys = None,
+    witness: Witnesses = None,
     as_json: Json = False,
 ) -> ExitCode:
     """Check a receipt offline, or every byte of an archive."""
     if path.is_dir():
         if object_file is not None:
             raise InputError("--object goes with a receipt, not with a folder")
-        return _verify_folder(path, vkey, keys, as_json=as_json)
+        return _verify_folder(path, vkey, keys, witness, as_json=as_json)
     if keys is not None:
         raise InputError("--keys goes with a folder, not with a receipt")
     if vkey is None:
         raise InputError("a receipt cannot vouch for itself: give the log's key with --vkey")
-    return _verify_receipt(path, _read_vkey(vkey), object_file, as_json=as_json)
+    return _verify_receipt(
+        path, read_vkey(vkey), object_file, read_witnesses(witness), as_json=as_json
+    )
 
 
 @archive_app.command("fsck")
 @reports_errors
 def fsck_command(
-    folder: ArchiveFolder, vkey: Vkey = None, keys: Keys = None, as_json: Json = False
+    folder: ArchiveFolder,
+    vkey: Vkey = None,
+    keys: Keys = None,
+    witness: Witnesses = None,
+    as_json: Json = False,
 ) -> ExitCode:
     """Check every byte of an archive (``verify`` of a folder)."""
-    return _verify_folder(folder, vkey, keys, as_json=as_json)
+    return _verify_folder(folder, vkey, keys, witness, as_json=as_json)
 
 
 @archive_app.command("prove")
@@ -80,20 +100,28 @@ def prove_command(
     vkey: Vkey = None,
 ) -> ExitCode:
     """Write the receipt of one entry; with --keys it discloses what the entry commits to."""
-    keystore = None if keys is None else _open_keys(keys)
+    keystore = None if keys is None else open_keys(keys)
     receipt = write_receipt(
-        folder, index, keystore=keystore, verifier=None if vkey is None else _read_vkey(vkey)
+        folder, index, keystore=keystore, verifier=None if vkey is None else read_vkey(vkey)
     )
     output.write_bytes(receipt)
     out.print(f"receipt of entry {index}: {output}", markup=False)
     return ExitCode.OK
 
 
-def _verify_folder(folder: Path, vkey: str | None, keys: Path | None, *, as_json: bool) -> ExitCode:
+def _verify_folder(
+    folder: Path,
+    vkey: str | None,
+    keys: Path | None,
+    witnesses: list[str] | None,
+    *,
+    as_json: bool,
+) -> ExitCode:
     report = verify_archive(
         folder,
-        verifier=None if vkey is None else _read_vkey(vkey),
-        keystore=None if keys is None else _open_keys(keys),
+        verifier=None if vkey is None else read_vkey(vkey),
+        keystore=None if keys is None else open_keys(keys),
+        witnesses=read_witnesses(witnesses),
     )
     if as_json:
         print_json(_report_json(report))
@@ -103,14 +131,19 @@ def _verify_folder(folder: Path, vkey: str | None, keys: Path | None, *, as_json
 
 
 def _verify_receipt(
-    path: Path, verifier: NoteVerifier, object_file: Path | None, *, as_json: bool
+    path: Path,
+    verifier: NoteVerifier,
+    object_file: Path | None,
+    witnesses: tuple[CosignatureVerifier, ...],
+    *,
+    as_json: bool,
 ) -> ExitCode:
     data = path.read_bytes()
     if not data.startswith(HEADER.encode()):
         raise InputError(f"{path.name} is neither an archive's folder nor a receipt")
     stored_object = None if object_file is None else object_file.read_bytes()
     try:
-        verified = verify_receipt(data, verifier, stored_object)
+        verified = verify_receipt(data, verifier, stored_object, witnesses=witnesses)
     except (LedgerError, InvalidRecordError) as error:
         if as_json:
             print_json({"ok": False, "entries": 0, "objects": 0, "problems": [str(error)]})
@@ -154,6 +187,11 @@ def _receipt_json(verified: VerifiedReceipt, *, with_object: bool) -> dict[str, 
         "object": verified.leaf.object_sha256,
         "facts": verified.leaf.facts,
         "record": None if opening is None else opening.record,
+        "witnesses": [
+            {"name": witness.name, "time": format_time(_moment(witness.timestamp))}
+            for witness in verified.witnessed
+        ],
+        "witnesses_not_checked": list(verified.others),
     }
 
 
@@ -181,26 +219,17 @@ def _print_receipt(verified: VerifiedReceipt) -> None:
     out.print(f"{leaf.kind} at {format_time(leaf.time)}, session {leaf.session_id}", markup=False)
     if verified.receipt.opening is not None:
         out.print("the record that it discloses is the one that was committed to")
+    for witness in verified.witnessed:
+        at = format_time(_moment(witness.timestamp))
+        out.print(f"cosigned by {witness.name} at {at}", markup=False)
+    for name in verified.others:
+        out.print(f"cosigned by {name}? not checked: give its key with --witness", markup=False)
+    if not verified.witnessed and not verified.others:
+        out.print("unwitnessed: no one but the log vouches for its checkpoint")
 
 
-def _read_vkey(value: str) -> NoteVerifier:
-    """Read a verifier key, or the file that holds it."""
-    # A key always has a plus sign, and nothing stops a file's name from having one.
-    if _is_file(value):
-        value = Path(value).read_text("utf-8", errors="replace")
-    elif "+" not in value:
-        raise InputError(f"{value}: neither a verifier key (name+hex id+base64) nor a file")
-    return NoteVerifier.from_vkey(value.strip())
-
-
-def _is_file(value: str) -> bool:
+def _moment(timestamp: int) -> datetime:
     try:
-        return Path(value).is_file()
-    except OSError:  # longer than a file name may be
-        return False
-
-
-def _open_keys(folder: Path) -> KeyStore:
-    if not (folder / "authority.key").is_file():
-        raise InputError(f"{folder.name} is no key store: it has no authority.key")
-    return KeyStore.open(folder)
+        return datetime.fromtimestamp(timestamp, UTC)
+    except (OverflowError, ValueError):
+        return datetime.max.replace(tzinfo=UTC)  # a witness may sign any time before 2**63

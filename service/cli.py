@@ -18,6 +18,7 @@ from service.archive_commands import archive_app
 from service.calibrations_commands import calibrations_app
 from service.keys_commands import keys_app
 from service.log_commands import log_app
+from service.witness_commands import witness_app
 
 
 def main() -> None:
@@ -48,6 +49,7 @@ app.command("serve")(serve_commands.serve_command)
 app.command("openapi")(serve_commands.openapi)
 app.add_typer(keys_app, name="keys")
 app.add_typer(calibrations_app, name="calibrations")
+app.add_typer(witness_app, name="witness")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pipelines.archive_verification import verify_receipt
 from pipelines.demo import DemoRow, DemoRun, prepare_folder
 from pipelines.portraits import fetch_portraits
 from pipelines.report import ReceiptFacts, top_reasons, write_report
+from pipelines.schedule_proof import ScheduleProof
 from service.chosen_calibration import metric_of
 from service.console_output import ExitCode, out, progress_bars, reports_errors
 from service.demo_run import run_demo
@@ -63,9 +64,10 @@ def demo(
     ) as run:
         _print_table(run)
         receipt = _check_receipt(run)
-        write_report(run, receipt, calibration=calibration.name)
+        prove_command = _prove_command(run)
+        write_report(run, receipt, calibration=calibration.name, prove_command=prove_command)
         _write_evidence(run)
-    _print_next_steps(folder, receipt)
+    _print_next_steps(folder, receipt, f"{prove_command} {_first_proof(run).session_id}")
     return ExitCode.OK
 
 
@@ -94,6 +96,8 @@ def _print_table(run: DemoRun) -> None:
         out.print(f"[bold]{letter} {chinese}[/bold] {english} ({row.scenario.photographs[1]})")
         out.print(f"  {_why(row)}", markup=False)
         out.print(f"  {_gate(row)}", markup=False)
+        if row.proof is not None:
+            out.print(f"  {_proof(row.proof)}", markup=False)
 
 
 _LETTERS = "甲乙丙丁"
@@ -129,6 +133,27 @@ def _gate(row: DemoRow) -> str:
     return f"补贴资格 gate: {chinese} {english} {reason}".rstrip()
 
 
+def _proof(proof: ScheduleProof) -> str:
+    """Return how many prompts there had to be and were, and whether that was recomputed."""
+    told = ", ".join(f"{count} {name}" for name, count in proof.counts.items())
+    by = f"witnessed by {', '.join(proof.witnesses)}" if proof.witnesses else "unwitnessed"
+    return f"随机验证 prompts: {told}; recomputed {'OK' if proof.ok else 'NOT OK'}, {by}"
+
+
+def _first_proof(run: DemoRun) -> ScheduleProof:
+    return next(row.proof for row in run.rows if row.proof)
+
+
+def _prove_command(run: DemoRun) -> str:
+    """Return the command that recomputes a session's prompts, but for the session's id."""
+    vkey, witness = run.folder / "log.vkey", run.folder / "witness" / "witness.vkey"
+    return (
+        f"{_program()} archive prove-schedule --archive {_quoted(run.folder / 'archive')}"
+        f" --keys {_quoted(run.folder / 'keys')} --vkey {_quoted(vkey)}"
+        f" --witness {_quoted(witness)}"
+    )
+
+
 def _check_receipt(run: DemoRun) -> ReceiptFacts:
     """Write the receipt of one archived picture and verify it as a stranger would."""
     result = next(row.result for row in run.rows if row.result)
@@ -159,12 +184,13 @@ def _write_evidence(run: DemoRun) -> None:
         (run.folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _print_next_steps(folder: Path, receipt: ReceiptFacts) -> None:
+def _print_next_steps(folder: Path, receipt: ReceiptFacts, prove_command: str) -> None:
     program = _program()
     out.print(f"receipt of entry {receipt.index}: verified offline", style="green")
     steps = {
         "look at it": f"open {_quoted(folder / 'report.html')}",
         "check the receipt yourself": receipt.command,
+        "recompute when a learner had to be asked": prove_command,
         "check the whole archive": (
             f"{program} archive verify {_quoted(folder / 'archive')}"
             f" --vkey {_quoted(folder / 'log.vkey')} --keys {_quoted(folder / 'keys')}"

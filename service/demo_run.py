@@ -1,7 +1,8 @@
 """The demo: a real server on a real socket, a platform and an officer who call it, four lessons.
 
-Only the clock is not real: it is handed to the application when it is built, and the platform
-played here moves it. No route can.
+A witness cosigns the log; it runs on the same machine, so it shows how that goes and no more. Only
+the clock is not real: it is handed to the application when it is built, and the platform played
+here moves it. No route can.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,10 @@ import numpy as np
 
 from pipelines.clock import ManualClock
 from pipelines.demo import DemoRow, DemoRun, GateAnswer, prepare_folder
+from pipelines.private_files import load_or_create_signer
+from pipelines.schedule_header import SealedRecords
+from pipelines.schedule_proof import ScheduleProof, prove_schedule
+from pipelines.session_log import read_session_log
 from pipelines.simulate.http_caller import HttpCaller
 from pipelines.simulate.identity_authority import demo_identity
 from pipelines.simulate.platform import SimulatedPlatform, in_base64
@@ -22,6 +27,7 @@ from pipelines.simulate.scenarios import Enrolment, Scenario, scenarios
 from pipelines.simulate.webcam import Webcam
 from service.application import Application, open_application
 from service.credentials import Role, issue_api_key
+from service.demo_witness import RunningWitness, run_witness
 from service.http.app import create_app
 from service.http.server import listen, serve_in_thread
 from service.keys_commands import keep_key
@@ -33,6 +39,7 @@ from verifier.eligibility_result import GateOutcome
 from verifier.errors import VerifierError
 from verifier.policy import Policy
 from verifier.protocols import FaceObserver
+from verifier.transparency.cosignature import CosignatureVerifier
 
 AUTHORITY: Final = "demo-authority"
 ORIGIN: Final = "demo.zhenxue.example/log"
@@ -71,16 +78,20 @@ def run_demo(
     rng = np.random.default_rng(seed)
     prepare_folder(folder)
     clock = ManualClock(LESSON_STARTS - DAY)
-    with open_application(
-        _settings(settings, folder),
-        observer=observer,
-        metric=calibration.metric,
-        calibration=calibration,
-        policy=policy,
-        clock=clock,
-    ) as application:
+    signer = load_or_create_signer(folder / "keys" / "signing.key", ORIGIN)
+    with (
+        run_witness(folder / "witness", signer.verifier, clock) as witness,
+        open_application(
+            _settings(settings, folder, witness),
+            observer=observer,
+            metric=calibration.metric,
+            calibration=calibration,
+            policy=policy,
+            clock=clock,
+        ) as application,
+    ):
         cast = list(scenarios(faces) if cast is None else cast)
-        with _Stage.open(application, clock, rng, say) as stage:
+        with _Stage.open(application, clock, rng, say, witness) as stage:
             order = [cast[i] for i in rng.permutation(len(cast))]
             stage.prepare([scenario.key for scenario in order])
             played = {scenario.key: stage.play(scenario) for scenario in order}
@@ -88,12 +99,13 @@ def run_demo(
         yield DemoRun(
             folder=folder,
             archive=application.archive,
+            witness_vkey=witness.vkey,
             policy=policy,
             rows=tuple(played[scenario.key] for scenario in cast),
         )
 
 
-def _settings(given: Settings, folder: Path) -> Settings:
+def _settings(given: Settings, folder: Path, witness: RunningWitness) -> Settings:
     """Return settings for a demo: embedded stores in its folder, made-up people, no real money."""
     changes: dict[str, object] = {
         "data_dir": folder,
@@ -104,6 +116,7 @@ def _settings(given: Settings, folder: Path) -> Settings:
         "log_origin": ORIGIN,
         "identity_authority": IdentityAuthorityName.DEMO,
         "production": False,
+        "witnesses": witness.setting,
         # An hour's calls come in seconds here.
         "requests_per_minute": 1_000_000,
         "answers_per_minute": 1_000_000,
@@ -119,6 +132,7 @@ class _Stage:
     clock: ManualClock
     rng: np.random.Generator
     say: Said
+    witness: RunningWitness
     platform: HttpCaller
     officer: HttpCaller
     learners: dict[str, str] = field(default_factory=dict)  # learner ids by scenario
@@ -131,6 +145,7 @@ class _Stage:
         clock: ManualClock,
         rng: np.random.Generator,
         say: Said,
+        witness: RunningWitness,
     ) -> Iterator["_Stage"]:
         """Start a server on a free port, let a platform and an officer in, and stop it again."""
         platform_key, officer_key = _admit(application)
@@ -143,6 +158,7 @@ class _Stage:
                 clock=clock,
                 rng=rng,
                 say=say,
+                witness=witness,
                 platform=stack.enter_context(HttpCaller(url, platform_key)),
                 officer=stack.enter_context(HttpCaller(url, officer_key)),
             )
@@ -187,7 +203,18 @@ class _Stage:
             learner_id=learner_id,
             settlement=settle(claim, [] if result is None else [result.account]),
             result=result,
+            proof=None if session_id is None else self._prove(session_id),
             gate=self._ask_gate(learner_id),
+        )
+
+    def _prove(self, session_id: str) -> ScheduleProof:
+        """Recompute the schedule from the files of the archive, as an auditor with keys does."""
+        archive = self.application.archive
+        return prove_schedule(
+            read_session_log(archive.folder, session_id, archive.verifier),
+            SealedRecords(folder=archive.folder, keystore=self.application.keystore),
+            witnesses=[CosignatureVerifier.from_vkey(self.witness.vkey)],
+            policies=[self.application.engine.policy],
         )
 
     def _register(self, number: int) -> str:

@@ -16,6 +16,7 @@ from service.settings import Settings, read_settings
 from service.sql import api_keys
 from service.sql.api_keys import Principal, StoredKey
 from service.sql.database import Database, load_or_create_database_key
+from service.sql.frame_origins import frame_origins, set_frame_origins
 from verifier.errors import InputError, ProtocolError
 
 keys_app = typer.Typer(
@@ -24,6 +25,13 @@ keys_app = typer.Typer(
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="The service's data folder; as for `serve`.")
+]
+OriginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Whose pages may embed the learner frame: https://host or https://host:port; "
+        "give it again for each."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -37,6 +45,7 @@ def platform_key(
     name: Annotated[
         str | None, typer.Option(help="The platform's name; by default its id.")
     ] = None,
+    origin: OriginOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> ExitCode:
@@ -49,7 +58,32 @@ def platform_key(
                 tx, platform_id=platform_id, name=name or platform_id, at=_now()
             )
         keep_key(tx, key, platform_id=platform_id, label=name or platform_id)
+        if origin:
+            set_frame_origins(tx, platform_id, origin)
     return _show(key, as_json=as_json)
+
+
+@keys_app.command("origins")
+@reports_errors
+def platform_origins(
+    platform_id: Annotated[str, typer.Argument(help="A platform on record.")],
+    origin: OriginOption = None,
+    clear: Annotated[bool, typer.Option("--none", help="Let no page embed it.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> ExitCode:
+    """Show whose pages may embed the learner frame, or put others in their place."""
+    if clear and origin:
+        raise InputError("--none and --origin do not go together")
+    with _transaction(read_settings(data_dir=data)) as tx:
+        if clear or origin:
+            set_frame_origins(tx, platform_id, origin or ())
+        found = frame_origins(tx, platform_id)
+    if as_json:
+        print_json({"platform_id": platform_id, "origins": list(found)})
+    else:
+        out.print("\n".join(found) or "no page may embed it", markup=False)
+    return ExitCode.OK
 
 
 @keys_app.command("officer")

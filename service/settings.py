@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Final, Self
 
 from platformdirs import user_cache_path
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines.witness_client import WitnessAddress, read_addresses
 from verifier.errors import InputError
 
 UNNAMED_AUTHORITY: Final = "unnamed-authority"
@@ -86,6 +87,11 @@ class Settings(BaseSettings):
     production: bool = Field(
         default=False, description="Refuse whatever only suits a demo or a trial."
     )
+    witnesses: str = Field(
+        default="",
+        description="Who cosigns the log: pairs of a witness's public key and its address, "
+        "separated by commas or blanks.",
+    )
     judges: int = Field(
         default=2, ge=1, le=64, description="Answers judged at the same time; one core each."
     )
@@ -98,6 +104,24 @@ class Settings(BaseSettings):
     answers_per_minute: int = Field(
         default=30, ge=1, le=1_000_000, description="Answers sent in one session."
     )
+    streams: int = Field(
+        default=5_000, ge=0, le=100_000, description="Event streams open at a time."
+    )
+    streams_per_platform: int = Field(
+        default=2_500,
+        ge=0,
+        le=100_000,
+        description="Of them, those of one platform and its learners.",
+    )
+
+    @field_validator("witnesses")
+    @classmethod
+    def _names_witnesses(cls, text: str) -> str:
+        try:
+            read_addresses(text)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return text
 
     @model_validator(mode="after")
     def _suits_production(self) -> Self:
@@ -107,11 +131,18 @@ class Settings(BaseSettings):
             "identity_authority": self.identity_authority is IdentityAuthorityName.DEMO,
             "authority": self.authority == UNNAMED_AUTHORITY,
             "log_origin": self.log_origin == UNNAMED_ORIGIN,
+            # Whoever sits on the way could answer in a witness's place, and hold it down.
+            "witnesses": not all(witness.is_guarded for witness in self.witness_addresses),
         }
         names = [f"ZHENXUE_{name.upper()}" for name, found in unsuitable.items() if found]
         if names:
             raise ValueError(f"production wants other values for {', '.join(names)}")
         return self
+
+    @property
+    def witness_addresses(self) -> tuple[WitnessAddress, ...]:
+        """Who cosigns the log, and where to ask."""
+        return read_addresses(self.witnesses)
 
     @property
     def keys_folder(self) -> Path:

@@ -8,37 +8,49 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from pipelines.clock import SystemClock
-from pipelines.lesson_course import RECEIVING_S
 from service.application import Application
 from service.http import (
+    accommodations,
     calibrations,
     cases,
     classes,
+    devices,
     eligibility,
+    events,
+    frame,
     health,
     learners,
     lists,
+    playback,
     prompts,
     receipts,
     sessions,
+    uploads,
 )
 from service.http.body_limit import BodyLimits, FindCaller
 from service.http.callers import caller_by_header
 from service.http.middleware import find_nobody, install_middleware
 from service.http.problem_handlers import install_problem_handlers
 from service.http.problems import Problem
+from service.http.uploads import PART_TYPE
+from service.uploads import LONGEST_ANSWER_BYTES
+from verifier.prompt import RECEIVING_S
 from verifier.protocols import Clock
 
 LIMITS: Final = BodyLimits(
     by_route={
         # 3 MiB of frames, and a reference of 16 MiB with live frames, in base64.
-        "/v1/prompts/{prompt_id}/answer": 5 << 20,
+        "/v1/prompts/{prompt_id}/answer": LONGEST_ANSWER_BYTES,
+        "/v1/uploads/{upload_id}": LONGEST_ANSWER_BYTES,
         "/v1/learners/{learner_id}/enrolment": 26 << 20,
+        "/v1/frame/devices": 1 << 20,
         "/v1/lists/check": 192 << 10,  # a thousand of the longest ids
     },
     # An answer that began in time is waited for this long before its prompt counts as missed.
     arrives_within_s=RECEIVING_S,
     slower_s={"/v1/learners/{learner_id}/enrolment": 120.0},  # no deadline hangs on it
+    # Of an upload that breaks off what arrived is kept.
+    read_by_route={"/v1/uploads/{upload_id}": PART_TYPE},
 )
 
 _DESCRIPTION: Final = """\
@@ -52,11 +64,17 @@ _ROUTERS: Final = (
     classes,
     sessions,
     prompts,
+    events,
+    uploads,
+    playback,
     receipts,
     eligibility,
     lists,
     cases,
+    accommodations,
     calibrations,
+    devices,
+    frame,
     health,
 )
 
@@ -65,6 +83,7 @@ def create_app(application: Application) -> FastAPI:
     """Return the app that serves an application."""
     app = _app(application.clock, partial(caller_by_header, application))
     app.state.application = application
+    app.state.before_stop = application.dispatcher.stop
     return app
 
 

@@ -14,7 +14,7 @@ Reading it whole costs nothing, since FastAPI does so too before it looks at cre
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -28,6 +28,8 @@ from service.http.request_log import request_id_of
 from verifier.errors import VerifierError
 from verifier.protocols import Clock
 
+T = TypeVar("T")
+D = TypeVar("D")
 FindCaller: TypeAlias = Callable[[str | None], object | None]
 
 # No body is near as long, and Python refuses to read a number of thousands of digits.
@@ -48,12 +50,16 @@ class BodyLimits:
         Seconds of real time from the headers to the last byte of the body.
     slower_s
         The same by the template of the path, where a body may take longer.
+    read_by_route
+        Media types by the template of the path, where the route itself reads the body of a PATCH,
+        counts and times it: what arrived stays although the rest does not.
     """
 
     by_route: Mapping[str, int] = field(default_factory=dict)
     default_bytes: int = 64 * 1024
     arrives_within_s: float = 30.0
     slower_s: Mapping[str, float] = field(default_factory=dict)
+    read_by_route: Mapping[str, str] = field(default_factory=dict)
 
 
 class _CallerGoneError(Exception):
@@ -79,6 +85,7 @@ class BodyGate:
         self._limits = limits
         self._find_caller = find_caller
         self._bytes, self._seconds = _ByPath(limits.by_route), _ByPath(limits.slower_s)
+        self._parts = _ByPath(limits.read_by_route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request or refuse it."""
@@ -87,7 +94,7 @@ class BodyGate:
             return
         scope.setdefault("state", {})["arrived_at"] = self._clock.now()
         try:
-            body = await self._admit(scope, receive)
+            receive = await self._admit(scope, receive)
         except ProblemError as error:
             await _refuse(error.problem, scope, receive, send)
         except VerifierError as error:
@@ -96,22 +103,27 @@ class BodyGate:
         except _CallerGoneError:
             return
         else:
-            await self._app(scope, _replay(body, receive), send)
+            await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+    async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         headers = Headers(scope=scope)
-        most = int(self._bytes.at(scope["path"], self._limits.default_bytes))
+        most = self._bytes.at(scope["path"], self._limits.default_bytes)
         within_s = self._seconds.at(scope["path"], self._limits.arrives_within_s)
+        part = self._parts.at(scope["path"], None) if scope["method"] == "PATCH" else None
         length = _declared_length(headers)
         if length > most:
             raise _too_large(most)
-        if length or "transfer-encoding" in headers:
+        if part is not None:
+            _require_type(headers, part)
+        elif length or "transfer-encoding" in headers:
             _require_json(headers)
         if most > self._limits.default_bytes:
             scope["state"]["caller"] = await self._require_known(headers)
+        if part is not None:
+            return receive
         try:
             async with asyncio.timeout(within_s):
-                return await _read(receive, most)
+                return _replay(await _read(receive, most), receive)
         except TimeoutError:
             raise ProblemError("request_timeout") from None
 
@@ -122,13 +134,13 @@ class BodyGate:
         return found
 
 
-class _ByPath:
-    """Numbers by the template of a path."""
+class _ByPath(Generic[T]):
+    """Values by the template of a path."""
 
-    def __init__(self, by_template: Mapping[str, float]) -> None:
-        self._patterns = [(compile_path(path)[0], number) for path, number in by_template.items()]
+    def __init__(self, by_template: Mapping[str, T]) -> None:
+        self._patterns = [(compile_path(path)[0], value) for path, value in by_template.items()]
 
-    def at(self, path: str, default: float) -> float:
+    def at(self, path: str, default: D) -> T | D:
         return next((found for pattern, found in self._patterns if pattern.match(path)), default)
 
 
@@ -172,10 +184,16 @@ def _declared_length(headers: Headers) -> int:
 
 
 def _require_json(headers: Headers) -> None:
-    media_type, _, parameters = headers.get("content-type", "").partition(";")
-    charset = parameters.replace(" ", "").replace('"', "").lower()
-    if media_type.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+    _, _, parameters = headers.get("content-type", "").partition(";")
+    if parameters.replace(" ", "").replace('"', "").lower() not in {"", "charset=utf-8"}:
         raise ProblemError("wrong_content_type")
+    _require_type(headers, "application/json")
+
+
+def _require_type(headers: Headers, wanted: str) -> None:
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != wanted:
+        told = None if wanted == "application/json" else f"{wanted} was wanted"
+        raise ProblemError("wrong_content_type", detail=told)
     # A few compressed bytes may unfold into gigabytes; nobody needs it for pictures.
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise ProblemError("wrong_content_type", detail="a Content-Encoding is not accepted")

@@ -40,6 +40,7 @@ _FOR_OFFICERS: Final = frozenset(
         GateCode.DUPLICATE_FACE_UNDER_REVIEW,
         GateCode.DUPLICATE_FACE_FOUND,
         GateCode.TOO_MANY_COMPARISONS,
+        GateCode.NON_FACE_SHARE,
     }
 )
 

@@ -23,5 +23,5 @@ def install_middleware(
     """
     app.add_middleware(BodyGate, clock=clock, limits=limits, find_caller=find_caller)
     app.add_middleware(FailureGuard)
-    app.add_middleware(ResponseHeaders)
+    app.add_middleware(ResponseHeaders, clock=clock)
     app.add_middleware(RequestLog)

@@ -13,15 +13,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.delivery import TooManyStreamsError
 from service.http.failures import log_failure
 from service.http.problems import PROBLEMS, FieldProblem, Problem, ProblemError, problem_response
 from service.http.request_log import request_id_of
 from service.http.values import WANTED
 from service.live.live_state import LiveStateUnavailableError
+from service.playback import TooManyHeartbeatsError
+from service.sql.accommodations import UnknownGrantError
 from service.sql.calibrations import UnknownCalibrationError
 from service.sql.cases import UnknownCaseError
 from service.sql.errors import CommitUncertainError, StorageBusyError, StorageError
 from service.turns import BusyError
+from service.uploads import (
+    DigestMismatchError,
+    IncompleteUploadError,
+    TooLongError,
+    TooManyUploadsError,
+    UnknownUploadError,
+    WrongOffsetError,
+)
 from verifier.errors import (
     ContractMismatchError,
     IdentityAuthorityUnavailableError,
@@ -41,6 +52,7 @@ _CODES: Mapping[type[Exception], str] = {
     InvalidRecordError: "invalid_record",
     UnknownCaseError: "unknown_case",
     UnknownCalibrationError: "unknown_calibration",
+    UnknownGrantError: "unknown_grant",
     UnknownSubjectError: "unknown_subject",
     InputError: "invalid_input",
     ContractMismatchError: "enrolment_outdated",
@@ -52,6 +64,14 @@ _CODES: Mapping[type[Exception], str] = {
     StorageError: "storage_unavailable",
     LedgerError: "ledger_unverified",
     BusyError: "busy",
+    TooManyStreamsError: "too_many_streams",
+    TooManyHeartbeatsError: "rate_limited",
+    UnknownUploadError: "unknown_upload",
+    WrongOffsetError: "wrong_offset",
+    IncompleteUploadError: "upload_incomplete",
+    DigestMismatchError: "digest_mismatch",
+    TooLongError: "body_too_large",
+    TooManyUploadsError: "too_many_uploads",
 }
 
 # Only these were written for the caller; what other errors say is about the engine's inside.

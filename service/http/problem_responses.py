@@ -6,6 +6,8 @@ from service.http.problems import PROBLEMS, Problem
 
 _ALWAYS: Final = (
     "unauthenticated",
+    "proof_missing",
+    "proof_wrong",
     "forbidden",
     "invalid_input",
     "rate_limited",

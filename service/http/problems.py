@@ -49,11 +49,20 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         # Who calls, and how often.
         "unauthenticated": ProblemKind(401, "Valid credentials were wanted", "未提供有效凭证"),
         "forbidden": ProblemKind(403, "Not allowed with these credentials", "该凭证无权执行此操作"),
+        "proof_missing": ProblemKind(401, "The device's signature is missing", "缺少本设备的签名"),
+        "proof_wrong": ProblemKind(
+            401, "The device's signature is not of this request and minute", "本设备的签名无效"
+        ),
+        "device_unknown": ProblemKind(
+            403, "Register this device for the learner first", "请先登记这台设备"
+        ),
+        "device_taken": ProblemKind(409, "This key was registered before", "该设备密钥已登记过"),
         "rate_limited": ProblemKind(429, "Too many requests", "请求过于频繁", 1),
         # What was sent is understood, and wrong.
         "not_found": ProblemKind(404, "Nothing is here", "未找到"),
         "unknown_subject": ProblemKind(404, "No such learner, class or session", "未登记的对象"),
         "unknown_case": ProblemKind(404, "No such case", "未找到该案件"),
+        "unknown_grant": ProblemKind(404, "No such accommodation", "未找到该项便利安排"),
         "unknown_calibration": ProblemKind(404, "No such calibration", "未找到该校准"),
         "invalid_input": ProblemKind(422, "A value is not what was wanted", "输入不符合要求"),
         "invalid_record": ProblemKind(422, "A record breaks its format", "记录不符合格式"),
@@ -65,6 +74,16 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         ),
         "answer_in_progress": ProblemKind(
             409, "An answer to this prompt is being judged", "该验证的应答正在判定", 1
+        ),
+        "unknown_upload": ProblemKind(
+            404, "No such upload, or no longer", "没有该上传任务，或已失效"
+        ),
+        "wrong_offset": ProblemKind(
+            409, "Go on where Upload-Offset says", "请从 Upload-Offset 指明的位置续传"
+        ),
+        "upload_incomplete": ProblemKind(409, "Not all of it has arrived", "上传尚未完成"),
+        "digest_mismatch": ProblemKind(
+            422, "Not the bytes that were announced; send them again", "内容摘要不符，请重新上传"
         ),
         "not_available": ProblemKind(422, "Not available here", "暂不提供"),
         "evidence_pending": ProblemKind(
@@ -87,6 +106,11 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         "consent_missing": ProblemKind(
             409, "The learner's consent is not in force", "学员未同意或已撤回同意"
         ),
+        "accommodation_missing": ProblemKind(
+            409,
+            "No officer granted the learner another way than the face",
+            "未经批准使用非人脸核验方式",
+        ),
         "identity_missing": ProblemKind(
             409,
             "No name and number are on record to compare the card with",
@@ -101,6 +125,11 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         "already_approved": ProblemKind(409, "It was approved before", "已批准过"),
         "second_person_wanted": ProblemKind(
             409, "Another person has to approve it", "须由另一人批准"
+        ),
+        "grant_revoked": ProblemKind(409, "The accommodation was revoked", "该项便利安排已撤销"),
+        "grant_over": ProblemKind(409, "The time asked for has passed", "申请的有效期已过"),
+        "make_up_refused": ProblemKind(
+            409, "This session cannot make up for that one", "不符合补学条件"
         ),
         "case_closed": ProblemKind(409, "The case was closed before", "该案件已办结"),
         "not_proposed": ProblemKind(
@@ -117,6 +146,9 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
         "not_ending": ProblemKind(409, "The end was not announced", "尚未宣布结束"),
         "not_due": ProblemKind(409, "Too early", "时间未到"),
         "prompt_open": ProblemKind(409, "A prompt waits for an answer", "有验证尚未应答"),
+        "wrong_kind": ProblemKind(
+            409, "Not a kind of prompt of this session", "本次学习没有这种验证"
+        ),
         "prompt_reused": ProblemKind(409, "The prompt was issued already", "该验证已发出"),
         "prompt_already_resolved": ProblemKind(409, "The prompt was resolved", "该验证已有结果"),
         "closing_prompt_missing": ProblemKind(409, "The closing prompt is due", "缺少结束验证"),
@@ -145,6 +177,12 @@ PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType(
             "Too many pictures wait; send the same request again",
             "判定繁忙，请重发同一请求",
             2,
+        ),
+        "too_many_streams": ProblemKind(
+            503, "Too many event streams are open", "事件流连接过多", 5
+        ),
+        "too_many_uploads": ProblemKind(
+            503, "Too many uploads are under way", "同时上传过多，请稍后重试", 5
         ),
         "ledger_unverified": ProblemKind(503, "Stored evidence does not verify", "存档校验未通过"),
         "model_unavailable": ProblemKind(503, "The models are not installed", "模型未就绪", 30),

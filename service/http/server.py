@@ -1,8 +1,9 @@
 """Running an app on a socket: in the foreground for `serve`, in a thread for demo and tests."""
 
+import resource
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Final
@@ -15,6 +16,7 @@ from verifier.errors import InputError, VerifierError
 BACKLOG: Final = 1024
 KEEP_ALIVE_S: Final = 30
 START_WITHIN_S: Final = 30.0
+READ_WITHIN_S: Final = 60.0
 FINISH_WITHIN_S: Final = 20
 """Requests in progress may end before the server stops."""
 
@@ -26,12 +28,20 @@ def listen(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _drop_who_does_not_read(bound)
         bound.bind((host, port))
         bound.listen(BACKLOG)  # who calls from now on waits until the server is up
     except OSError as error:
         bound.close()
         raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return bound
+
+
+def _drop_who_does_not_read(bound: socket.socket) -> None:
+    """Let the connections it takes end once a peer has taken nothing of what waits for it."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux; elsewhere the system's own time
+    if option is not None:
+        bound.setsockopt(socket.IPPROTO_TCP, option, round(1000 * READ_WITHIN_S))
 
 
 def base_url(bound: socket.socket) -> str:
@@ -45,6 +55,7 @@ def serve(app: FastAPI, bound: socket.socket) -> None:
     # uvicorn raises the signal again when it has stopped: its default would end the process here,
     # with the database open and the last entries unsigned.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _allow_many_connections()
     with suppress(KeyboardInterrupt):
         _server(app).run(sockets=[bound])
 
@@ -59,7 +70,7 @@ def serve_in_thread(app: FastAPI, bound: socket.socket) -> Iterator[str]:
         If the server does not come up.
     """
     started = Event()
-    server = _AnnouncingServer(_config(app), started)
+    server = _AnnouncingServer(app, started)
     thread = Thread(target=server.run, kwargs={"sockets": [bound]}, name="http", daemon=True)
     thread.start()
     try:
@@ -71,11 +82,26 @@ def serve_in_thread(app: FastAPI, bound: socket.socket) -> Iterator[str]:
         thread.join()
 
 
-class _AnnouncingServer(uvicorn.Server):
+class _PromptServer(uvicorn.Server):
+    """Calls the app's ``state.before_stop`` when it is asked to stop.
+
+    Event streams end then; they would be waited for in vain.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(_config(app))
+        self._before_stop: Callable[[], None] = getattr(app.state, "before_stop", _nothing)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._before_stop()
+        await super().shutdown(sockets)
+
+
+class _AnnouncingServer(_PromptServer):
     """Says when it accepts connections."""
 
-    def __init__(self, config: uvicorn.Config, started: Event) -> None:
-        super().__init__(config)
+    def __init__(self, app: FastAPI, started: Event) -> None:
+        super().__init__(app)
         self._started_event = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -83,8 +109,19 @@ class _AnnouncingServer(uvicorn.Server):
         self._started_event.set()
 
 
+def _nothing() -> None:
+    """Do nothing before the server stops."""
+
+
+def _allow_many_connections() -> None:
+    """Take as many file descriptors as the system lets us; the usual 1024 are soon streams."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where "without limit" is said and not meant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _server(app: FastAPI) -> uvicorn.Server:
-    return uvicorn.Server(_config(app))
+    return _PromptServer(app)
 
 
 def _config(app: FastAPI) -> uvicorn.Config:

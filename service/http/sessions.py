@@ -27,15 +27,18 @@ from service.http.callers import (
 from service.http.calls import Calls, connection_of
 from service.http.problem_responses import problems
 from service.http.problems import ProblemError
-from service.http.prompts import PromptReply
+from service.http.prompts import PromptReply, require_asking
 from service.http.values import Message, OpaqueId
 from service.sql import learner_access, registry, training_classes
+from service.sql.accommodations import grant_in_force, watch_share
 from service.sql.lesson_store import SqlLessonReader
-from verifier.assurance import Assurance
+from service.sql.make_up import require_make_up
+from verifier.accommodation import AccommodationKind, Grant
+from verifier.assurance import Assurance, LearnerPath
 from verifier.enrolment import Anchor
 from verifier.errors import ProtocolError, UnknownSubjectError
 from verifier.prompt import Judgement
-from verifier.session_state import SessionPhase
+from verifier.session_state import SessionPhase, SessionState
 
 CODE_LIVES: Final = timedelta(minutes=10)
 CODES_TRIED_PER_MINUTE: Final = 60
@@ -53,6 +56,14 @@ class SessionOpening(Message):
         Field(gt=0, le=LONGEST_LESSON_MINUTES, strict=True, allow_inf_nan=False, examples=[48]),
     ]
     assurance: Assurance = Assurance.PLATFORM
+    path: LearnerPath = Field(
+        default=LearnerPath.FACE,
+        description="`non_face` where two officers granted it before; needs no enrolment.",
+    )
+    makes_up: OpaqueId | None = Field(
+        default=None,
+        description="An ended session of the learner in the class, whose misses this makes up for.",
+    )
 
 
 class SessionOpened(Message):
@@ -97,6 +108,7 @@ class PromptCountsOut(Message):
     answered: int
     missed: int
     open: int
+    added: int = Field(description="Of those issued: by an officer, or because of misses.")
 
 
 class EvidenceOut(Message):
@@ -117,7 +129,15 @@ class SessionOut(Message):
     class_id: str
     assurance: Assurance
     anchor: Anchor
+    path: LearnerPath
     phase: SessionPhase
+    clock: Literal["running", "paused"] = Field(
+        description="Time counts as lesson time while it runs: not in a pause, nor while a prompt "
+        "waits for its answer."
+    )
+    paused_until: datetime | None = Field(
+        description="When the pause after too many failed answers ends; null: there is none."
+    )
     planned_minutes: float
     opened_at: datetime
     started_at: datetime
@@ -134,6 +154,7 @@ class SessionOut(Message):
     def of(cls, lesson: Lesson, *, published_size: int) -> "SessionOut":
         """Show a lesson."""
         state, counts = lesson.state, lesson.state.counts
+        over = state.ended_at is not None
         account = None if lesson.end is None else lesson.end.account
         return cls(
             session_id=state.session_id,
@@ -141,7 +162,10 @@ class SessionOut(Message):
             class_id=state.class_id,
             assurance=lesson.assurance,
             anchor=lesson.anchor,
+            path=lesson.path,
             phase=state.phase,
+            clock="running" if _clock_runs(state) else "paused",
+            paused_until=None if over else state.paused_until,
             planned_minutes=lesson.planned_minutes,
             opened_at=lesson.header.opened_at,
             started_at=state.started_at,
@@ -151,6 +175,7 @@ class SessionOut(Message):
                 answered=counts.answered,
                 missed=counts.missed,
                 open=counts.open,
+                added=counts.added,
             ),
             decision=None if account is None else told(account.score.decision),
             credited_s=None if account is None else account.credit.credited_s,
@@ -167,36 +192,52 @@ class SessionOut(Message):
         "unknown_subject",
         "consent_missing",
         "enrolment_outdated",
-        "not_available",
+        "accommodation_missing",
+        "make_up_refused",
         "idempotency_conflict",
     ),
 )
 def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Response:
     """Open a session; another one of the same learner that is still open is abandoned."""
-    if body.assurance is Assurance.FRAME:
-        raise ProblemError("not_available", detail="sessions in the engine's own frame")
     application, platform_id = call.application, found.own_platform_id
 
     def require_all(tx: Connection) -> None:
         registry.require_own_learner(tx, platform_id=platform_id, learner_id=body.learner_id)
         training_classes.class_of(tx, body.class_id, platform_id=platform_id)
-        require_consent(tx, body.learner_id)
+        _require_made_up_for(application, tx, body)
+        if body.path is LearnerPath.FACE:
+            require_consent(tx, body.learner_id)
+        else:
+            _require_grant(application, tx, body)
 
     def require(unit: LessonUnit) -> None:
         call.require_first(unit)
         require_all(connection_of(unit))
 
     def act(also: Also[str]) -> None:
+        with application.database.reading() as tx:
+            require_all(tx)
+            more_time = _grant(application, tx, body, AccommodationKind.EXTRA_TIME)
+            by_grant = body.path is LearnerPath.NON_FACE
+            grant_id = _require_grant(application, tx, body).grant_id if by_grant else None
         application.engine.open(
             learner_id=body.learner_id,
             class_id=body.class_id,
             platform_id=platform_id,
             planned_minutes=body.planned_minutes,
+            assurance=body.assurance,
+            path=body.path,
+            grant_id=grant_id,
+            extra_time=more_time is not None,
+            makes_up=body.makes_up,
             require=require,
             also=also,
         )
 
     def render(tx: Connection, session_id: str) -> SessionOpened:
+        if body.path is LearnerPath.NON_FACE:
+            now = application.clock.now()
+            watch_share(tx, class_id=body.class_id, policy=application.policy, at=now)
         return _opened(application, tx, session_id)
 
     return call.once(act, render, status=201)
@@ -239,6 +280,9 @@ def redeem_code(session_id: OpaqueId, body: CodeShown, application: ApplicationO
             token_sha256=token.digest,
             at=application.clock.now(),
         )
+        # After the code, so that only who has it hears it; leaving undoes the exchange.
+        if SqlLessonReader(tx).lesson(session_id).assurance is Assurance.FRAME:
+            raise ProblemError("forbidden", detail="in the engine's own frame only, on a device")
     return TokenIssued(token=token.text, session_id=session_id)
 
 
@@ -254,9 +298,7 @@ def get_session(session_id: OpaqueId, found: AnyCaller, application: Application
 )
 def poll(session_id: OpaqueId, found: AnyCaller, application: ApplicationOf) -> PromptReply:
     """Return the prompt that waits for an answer now, or null; ask every few seconds."""
-    if found.is_officer:  # asking is what sends a prompt out
-        raise ProblemError("forbidden", detail="officers do not ask for learners' prompts")
-    require_own(application, found, session_id)
+    require_asking(found, require_own(application, found, session_id).assurance)
     return PromptReply.of(application.engine.poll(session_id))
 
 
@@ -301,6 +343,36 @@ def require_own(application: Application, found: Caller, session_id: str) -> Les
     if not may_see_session(found, session_id, lesson.state.platform_id):
         raise UnknownSubjectError("there is no session with that id")
     return lesson
+
+
+def _require_grant(application: Application, tx: Connection, body: SessionOpening) -> Grant:
+    grant = _grant(application, tx, body, AccommodationKind.NON_FACE)
+    if grant is None:
+        raise ProblemError("accommodation_missing")
+    return grant
+
+
+def _grant(
+    application: Application, tx: Connection, body: SessionOpening, kind: AccommodationKind
+) -> Grant | None:
+    return grant_in_force(tx, learner_id=body.learner_id, kind=kind, at=application.clock.now())
+
+
+def _require_made_up_for(application: Application, tx: Connection, body: SessionOpening) -> None:
+    if body.makes_up is not None:
+        require_make_up(
+            tx,
+            session_id=body.makes_up,
+            learner_id=body.learner_id,
+            class_id=body.class_id,
+            at=application.clock.now(),
+            rules=application.policy.classes,
+        )
+
+
+def _clock_runs(state: SessionState) -> bool:
+    going_on = state.phase is SessionPhase.RUNNING and state.paused_at is None
+    return going_on and state.open_prompt is None
 
 
 def _opened(application: Application, tx: Connection, session_id: str) -> SessionOpened:

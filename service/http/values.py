@@ -51,3 +51,5 @@ OwnReference = Annotated[
 """What a platform calls something in its own system."""
 
 ShortText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+
+LongText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable)]

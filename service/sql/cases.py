@@ -78,6 +78,29 @@ def open_case(
     return known.case_id
 
 
+def cases_of_kind(
+    tx: Connection, *, kind: CaseKind, learner_ids: Sequence[str]
+) -> Mapping[str, Sequence[ReviewCase]]:
+    """Return all cases of a kind that are about one learner, locked, by learner, by time."""
+    about = (_row.kind == kind.value) & _row.learner_id.in_(learner_ids)
+    chosen = select(review_case).where(about & _row.other_learner_id.is_(None))
+    # In one order for everybody, or two who lock the same cases could wait for each other.
+    found = tx.execute(chosen.order_by(_row.opened_at, _row.case_id).with_for_update())
+    known: dict[str, list[ReviewCase]] = {}
+    for row in found:
+        known.setdefault(row.learner_id, []).append(_case(row))
+    return known
+
+
+def measure_again(
+    tx: Connection, case: ReviewCase, *, details: Mapping[str, JSONValue]
+) -> ReviewCase:
+    """Keep other details in an open case, locked; what was proposed on the old ones is no more."""
+    after = replace(case, details=details, resolution=None, proposed_by=None, proposed_at=None)
+    _save(tx, after)
+    return after
+
+
 def propose_resolution(
     tx: Connection,
     *,

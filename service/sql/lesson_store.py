@@ -4,7 +4,7 @@ A unit's ``tx`` is open to whatever else belongs to the same unit of work, such 
 is repeated for the same request.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
@@ -20,9 +20,11 @@ from service.sql.database import Database
 from service.sql.entry_log import append_entry
 from service.sql.insertion import insert_new
 from service.sql.lesson_rows import attempt_rows, lesson_of, prompt_row, session_row, span_rows
+from service.sql.playback import stretches_of
 from verifier.enrolment import Anchor
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
-from verifier.prompt import Prompt
+from verifier.playback import Stretch
+from verifier.prompt import Judgement, Prompt, PromptKind
 
 _session, _prompt, _attempt = tables.session.c, tables.prompt.c, tables.attempt.c
 
@@ -59,6 +61,10 @@ class SqlLessonReader:
         chosen = select(row.count).where(of_day & (row.purpose == purpose.value))
         return self.tx.execute(chosen).scalar_one_or_none() or 0
 
+    def playback(self, session_id: str) -> Sequence[Stretch]:
+        """Return what heartbeats of a session came to, by time; none if there were none."""
+        return stretches_of(self.tx, session_id)
+
     def _chosen(self, session_id: str) -> Select[Any]:
         return select(tables.session).where(_session.session_id == session_id)
 
@@ -89,6 +95,7 @@ class SqlLessonUnit(SqlLessonReader):
 
     def __init__(self, tx: Connection) -> None:
         super().__init__(tx)
+        self.saved: set[str] = set()  # ids of lessons that will be others once it is committed
         self._as_stored: dict[str, Lesson] = {}
 
     def lesson(self, session_id: str) -> Lesson:
@@ -113,6 +120,17 @@ class SqlLessonUnit(SqlLessonReader):
         lessons = [self.lesson(session_id) for session_id in self.tx.execute(found).scalars()]
         # One may have ended while its lock was waited for.
         return [lesson for lesson in lessons if lesson.state.ended_at is None]
+
+    def failed_answers(self, learner_id: str, *, since: datetime) -> Sequence[datetime]:
+        """Return when the learner's answers failed since a moment, in any session and order."""
+        # A session that saw nothing since then had no answer either; so few are looked through.
+        recent = (_session.learner_id == learner_id) & (_session.last_event_at >= since)
+        failed = (_attempt.judgement != Judgement.PASS.value) & (_attempt.at >= since)
+        of_learner = _prompt.kind != PromptKind.OFFICER_CALL.value
+        chosen = select(_attempt.at).select_from(
+            tables.attempt.join(tables.prompt).join(tables.session)
+        )
+        return list(self.tx.execute(chosen.where(recent & failed & of_learner)).scalars())
 
     def session_count(self, learner_id: str, class_id: str) -> int:
         """Return how many sessions of the learner in the class were ever opened."""
@@ -151,6 +169,7 @@ class SqlLessonUnit(SqlLessonReader):
         if self.tx.execute(update(tables.session).where(this).values(row)).rowcount != 1:
             raise ProtocolError("session_changed", "the session changed meanwhile; try again")
         self._write_parts(lesson, before=before)
+        self.saved.add(session_id)
 
     def append(self, entry: PreparedEntry) -> int:
         """Give a log entry the next place and return it, 0-based and without gaps."""
@@ -241,10 +260,14 @@ class SqlLessonUnit(SqlLessonReader):
 
 
 class SqlLessonStore:
-    """Implements :class:`pipelines.lesson_store.LessonStore`; safe for threads."""
+    """Implements :class:`pipelines.lesson_store.LessonStore`; safe for threads.
+
+    ``on_saved`` hears the ids of lessons that changed, once that is durable.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.on_saved: Callable[[set[str]], None] = _tell_nobody
 
     @contextmanager
     def reading(self) -> Iterator[SqlLessonReader]:
@@ -256,7 +279,10 @@ class SqlLessonStore:
     def writing(self) -> Iterator[SqlLessonUnit]:
         """Return a unit that is committed, durably, when its block ends without an exception."""
         with self._database.writing() as tx:
-            yield SqlLessonUnit(tx)
+            unit = SqlLessonUnit(tx)
+            yield unit
+        if unit.saved:
+            self.on_saved(unit.saved)
 
     def unfinished(self, *, expired_at: datetime | None = None) -> Sequence[str]:
         """Return the ids of lessons that have not ended, or only those that expired by then."""
@@ -281,6 +307,10 @@ class SqlLessonStore:
     def _ids(self, chosen: Select[Any]) -> Sequence[str]:
         with self._database.reading() as tx:
             return list(tx.execute(chosen).scalars())
+
+
+def _tell_nobody(_session_ids: set[str]) -> None:
+    """Hear what changed, and do nothing."""
 
 
 def _stored_enrolment(row: Row[Any]) -> StoredEnrolment:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from service.sql.lesson_store import SqlLessonReader
 from service.sql.tables import enrolment, log_entry, prompt, session
-from verifier.assurance import Assurance
+from verifier.assurance import Assurance, LearnerPath
 from verifier.claim import SessionAccount
 from verifier.errors import UnknownSubjectError
 
@@ -28,10 +28,12 @@ class SessionOwner:
 class Asked:
     """Who was asked by a prompt, in which session, and at which platform."""
 
+    prompt_id: str
     session_id: str
     learner_id: str
     platform_id: str
     assurance: Assurance
+    path: LearnerPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +66,18 @@ def owner_of_session(tx: Connection, session_id: str) -> SessionOwner:
 def asked_of(tx: Connection, prompt_id: str) -> Asked | None:
     """Return who was asked by a prompt; None if there is no such prompt."""
     row = session.c
-    columns = (row.session_id, row.learner_id, row.platform_id, row.assurance)
+    columns = (row.session_id, row.learner_id, row.platform_id, row.assurance, row.path)
     found = select(*columns).join(prompt).where(prompt.c.prompt_id == prompt_id)
     asked = tx.execute(found).one_or_none()
     if asked is None:
         return None
     return Asked(
+        prompt_id=prompt_id,
         session_id=asked.session_id,
         learner_id=asked.learner_id,
         platform_id=asked.platform_id,
         assurance=Assurance(asked.assurance),
+        path=LearnerPath(asked.path or LearnerPath.FACE),
     )
 
 

@@ -526,3 +526,11 @@ playback_stretch = Table(
     _text("state", length=16),
     PrimaryKeyConstraint("session_id", "ordinal"),
 )
+
+playback_ledger = Table(
+    "playback_ledger",
+    metadata,
+    _text("session_id", ForeignKey("session.session_id")),
+    Column("memory", JSON, nullable=False),  # the latest heartbeat, and which video was seen
+    PrimaryKeyConstraint("session_id"),
+)

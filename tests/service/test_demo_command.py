@@ -47,8 +47,8 @@ def test_a_pack_that_the_demo_cannot_judge_by_is_refused_before_it_is_fetched(
 
 def test_the_table_has_a_line_for_each_learner_and_says_why(ran: tuple[Path, str]) -> None:
     printed = ran[1]
-    rows = re.findall(r"│ ([甲乙丙丁]) +│ +([\d.]+) │ +48 │", printed)
-    assert rows == [("甲", "48.0"), ("乙", "24.0"), ("丙", "24.0"), ("丁", "0.0")]
+    rows = re.findall(r"│ ([甲乙丙丁]) +│ +([\d.]+) │ +50 │", printed)
+    assert rows == [("甲", "50.0"), ("乙", "25.0"), ("丙", "25.0"), ("丁", "0.0")]
     assert "no face in the picture" in printed
     assert "不进不补" in printed
     assert "verified offline" in printed
@@ -56,8 +56,8 @@ def test_the_table_has_a_line_for_each_learner_and_says_why(ran: tuple[Path, str
 
 def test_the_printed_commands_work(ran: tuple[Path, str]) -> None:
     """The receipt and the whole archive verify by the very words that the demo printed."""
-    commands = re.findall(r"(archive verify .+)", ran[1])
-    assert len(commands) == 2
+    commands = re.findall(r"(archive (?:verify|prove-schedule) .+)", ran[1])
+    assert len(commands) == 3
     for command in commands:
         assert CliRunner().invoke(app, command.split()).exit_code == 0, command
 
@@ -84,6 +84,9 @@ def test_the_report_stands_alone(ran: tuple[Path, str]) -> None:
     assert page.count("<svg") == 3
     assert page.count('src="data:image/jpeg;base64,') >= 6
     assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count("随机验证证明") == 3
+    assert page.count("一致 OK") == 3
+    assert page.count("prove-schedule") == 1
     for title in ("全程本人学习", "中途换人代学", "中途离开", "平台事后上传学时"):
         assert title in page
 

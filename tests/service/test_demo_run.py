@@ -13,6 +13,7 @@ from pipelines.demo import MARKER, DemoRow, prepare_folder
 from pipelines.keystore import KeyStore
 from pipelines.simulate.scenarios import LESSON_MINUTES, scenarios
 from service.demo_run import run_demo
+from service.demo_witness import WITNESS_NAME
 from service.settings import Settings
 from verifier.check import Outcome
 from verifier.comparison import DEFAULT_CALIBRATION
@@ -50,6 +51,8 @@ def test_each_learner_gets_what_is_true(
     for key in ("replaced", "walks_away"):
         assert_half(rows[key])
     assert_nothing(rows["uploaded"])
+    for row in run.rows:
+        assert_asked_as_promised(row)
     # After every ledger test, the whole chain.
     report = verify_archive(
         tmp_path / "demo" / "archive",
@@ -57,6 +60,14 @@ def test_each_learner_gets_what_is_true(
         keystore=KeyStore.open(tmp_path / "demo" / "keys"),
     )
     assert report.ok, report.problems
+
+
+def assert_asked_as_promised(row: DemoRow) -> None:
+    """Every prompt follows from a seed that the demo's witness has a share in."""
+    assert (row.proof is None) is (row.result is None)
+    if row.proof is not None:
+        assert row.proof.problems == ()
+        assert row.proof.witnesses == (WITNESS_NAME,)
 
 
 def longest_gap_s(row: DemoRow) -> float:
@@ -76,8 +87,11 @@ def assert_honest(row: DemoRow) -> None:
     if longest_gap_s(row) < 8 * 60:
         assert row.result.account.score.decision is Decision.ACCEPT
         assert row.gate.outcome is GateOutcome.PAYABLE
+    open_s = sum(stop.end_s - stop.start_s for stop in row.result.state.answering)
     total_s = row.settlement.credited_s + row.settlement.pending_s
-    assert total_s == pytest.approx(60 * LESSON_MINUTES, abs=20)
+    # The lesson clock stands still while a prompt is open, ten seconds each at most.
+    assert open_s <= 10 * row.result.state.counts.issued
+    assert total_s + open_s == pytest.approx(60 * LESSON_MINUTES, abs=20)
     assert {check.outcome for check in row.result.evidence.checks} == {Outcome.CAPTURED}
     assert min(check.comparison_log10_lr or 0 for check in row.result.evidence.checks) >= 1
 

@@ -158,3 +158,30 @@ def test_a_platforms_id_is_what_the_log_can_hold(data: Path, platform_id: str) -
 @pytest.mark.parametrize("platform_id", ["x", "x" * 64, "Cook_2026.03:a-b"])
 def test_ids_that_are_good(data: Path, platform_id: str) -> None:
     assert who_it_opens_to(data, made(data, "platform", platform_id)) is not None
+
+
+def origins(data: Path, *arguments: str) -> list[str]:
+    result = run(data, "origins", "p-1", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: list[str] = json.loads(result.stdout)["origins"]
+    return found
+
+
+def test_whose_pages_embed_the_frame_is_said_with_the_key_or_later(data: Path) -> None:
+    made(data, "platform", "p-1", "--origin", "https://a.example", "--origin", "https://b.example")
+    assert origins(data) == ["https://a.example", "https://b.example"]
+    made(data, "platform", "p-1")  # another key changes nothing
+    assert origins(data) == ["https://a.example", "https://b.example"]
+    assert origins(data, "--origin", "https://c.example:8443") == ["https://c.example:8443"]
+    assert run(data, "origins", "p-1").stdout == "https://c.example:8443\n"
+    assert origins(data, "--none") == []
+
+
+def test_what_is_no_origin_makes_no_key(data: Path) -> None:
+    assert "https://host" in refusal(data, "platform", "p-1", "--origin", "https://a.example/x")
+    assert listed(data) == []
+    made(data, "platform", "p-1")
+    refusal(data, "origins", "p-1", "--origin", "*")
+    refusal(data, "origins", "p-1", "--origin", "https://a.example", "--none")
+    refusal(data, "origins", "p-2", "--origin", "https://a.example")
+    assert origins(data) == []

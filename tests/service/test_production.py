@@ -9,7 +9,9 @@ from service.application import open_application
 from service.settings import IdentityAuthorityName, Settings, read_settings
 from tests.pipelines.lesson_stage import CALIBRATION, STARTS, ColourObserver, dense_policy
 from verifier.errors import InputError
+from verifier.transparency.cosignature import CosignatureSigner
 
+WITNESS_KEY = CosignatureSigner("witness.finance.example", bytes(32)).verifier.vkey
 REAL = {"production": True, "authority": "cq.example", "log_origin": "cq.example/log"}
 
 
@@ -37,11 +39,18 @@ def test_real_values_suit_production() -> None:
         ({"identity_authority": "demo"}, "ZHENXUE_IDENTITY_AUTHORITY"),
         ({"authority": "unnamed-authority"}, "ZHENXUE_AUTHORITY"),
         ({"log_origin": "log.zhenxue.example"}, "ZHENXUE_LOG_ORIGIN"),
+        ({"witnesses": f"{WITNESS_KEY} http://witness.example"}, "ZHENXUE_WITNESSES"),
     ],
 )
 def test_what_production_refuses(change: dict[str, str], variable: str) -> None:
     with pytest.raises(InputError, match=f"{variable}$"):
         read_settings(**{**REAL, **change})
+
+
+@pytest.mark.parametrize("url", ["https://witness.example", "http://127.0.0.1:8470"])
+def test_a_witness_whose_answer_nobody_can_change_suits_production(url: str) -> None:
+    (found,) = read_settings(**REAL, witnesses=f"{WITNESS_KEY} {url}").witness_addresses
+    assert (found.url, found.verifier.vkey) == (url, WITNESS_KEY)
 
 
 def test_a_trial_may_have_them_all() -> None:

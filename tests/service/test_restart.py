@@ -30,7 +30,16 @@ class PowerCutError(Exception):
 def outcome_of_a_lesson(stage: ServiceStage, session_id: str) -> dict[str, object]:
     stage.attend(session_id, 6)
     closed: dict[str, object] = stage.close(session_id)
+    asked = stage.application.engine.result(session_id).state.answering
+    closed["asked_s"] = sum(stop.end_s - stop.start_s for stop in asked)
     return closed
+
+
+def credit_of(closed: dict[str, object], lesson_s: float) -> object:
+    """Return what a lesson of so many seconds earns: its clock stood still for each prompt."""
+    asked_s = closed["asked_s"]
+    assert isinstance(asked_s, float)
+    return pytest.approx(lesson_s - asked_s, abs=1e-6)
 
 
 def attended_half(stage: ServiceStage) -> str:
@@ -50,7 +59,7 @@ def test_six_minutes_away_cost_nobody_anything_and_earn_nothing(
         total_s = (back.clock.now() - STARTS).total_seconds()
     assert "away for 360 s; sessions interrupted: 1" in caplog.messages
     assert closed["decision"] == "accept"
-    assert (closed["credited_s"], closed["pending_s"]) == (12 * 60, 0)
+    assert (closed["credited_s"], closed["pending_s"]) == (credit_of(closed, 12 * 60), 0)
     assert total_s >= 12 * 60 + AWAY_S
 
 
@@ -65,7 +74,7 @@ def test_a_power_cut_counts_from_the_last_sign_of_life(tmp_path: Path) -> None:
         with back.application.database.reading() as tx:
             assert last_beat(tx) == back.clock.now()
         closed = outcome_of_a_lesson(back, session_id)
-    assert (closed["decision"], closed["credited_s"]) == ("accept", 12 * 60)
+    assert (closed["decision"], closed["credited_s"]) == ("accept", credit_of(closed, 12 * 60))
 
 
 def test_a_short_restart_is_no_interruption(tmp_path: Path) -> None:
@@ -73,7 +82,10 @@ def test_a_short_restart_is_no_interruption(tmp_path: Path) -> None:
         session_id = attended_half(stage)
     with reopen_stage(stage, away_s=10) as back:
         closed = outcome_of_a_lesson(back, session_id)
-    assert (closed["decision"], closed["credited_s"]) == ("accept", 12 * 60 + 10)
+    assert (closed["decision"], closed["credited_s"]) == (
+        "accept",
+        credit_of(closed, 12 * 60 + 10),
+    )
 
 
 def test_an_orderly_end_is_a_sign_of_life(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def test_a_terminal_without_our_characters_still_gets_an_answer(tmp_path: Path) 
     assert run(tmp_path, "--help", **plain).returncode == 0
 
 
+@pytest.mark.parametrize("text", ["key", "key https://witness.example"])
+def test_witnesses_that_are_none_are_named(text: str) -> None:
+    with pytest.raises(InputError, match=r"^ZHENXUE_WITNESSES: "):
+        read_settings(witnesses=text)
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a file of settings leaves what nobody filled in."""
     for name in ("ZHENXUE_ATTACK_PACK", "ZHENXUE_PACK", "ZHENXUE_THREADS"):

@@ -18,6 +18,8 @@ _TABLES = (
     "enrolment",
     "roster_entry",
     "claim",
+    "accommodation",
+    "review_case",
 )
 
 

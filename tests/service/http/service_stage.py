@@ -278,6 +278,7 @@ def open_stage_application(
         patch("service.application.PUBLISH_EVERY_S", _NEVER_S),
         patch("service.application.SWEEP_EVERY_S", _NEVER_S),
         patch("service.application.BEAT_EVERY_S", _NEVER_S),
+        patch("service.application.FLUSH_EVERY_S", _NEVER_S),
         in_process if settings.redis_url is None else nullcontext(),
         open_application(
             settings,

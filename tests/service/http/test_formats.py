@@ -7,22 +7,37 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from service.http.accommodations import GrantProposal, LearnerGrantsOut, WaitingGrantsOut
 from service.http.calibrations import CalibrationsOut
 from service.http.cases import CasesOut, ResolutionIn
 from service.http.eligibility import ClaimIn, EligibilityOut, SettlementOut
 from service.http.learners import EnrolmentPassed, EnrolmentRefused
 from service.http.lists import ListAnswer, ListQuestion
 from service.http.problems import Problem
-from service.http.prompts import AnswerIn, AnswerOut, PromptReply
-from service.http.sessions import SessionOut
+from service.http.prompts import (
+    AnswerIn,
+    AnswerOut,
+    CallRecording,
+    PromptAdded,
+    PromptAdding,
+    PromptReply,
+)
+from service.http.sessions import SessionOpening, SessionOut
+from service.http.uploads import UploadBeginning, UploadBegun
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "formats.md"
 MESSAGES: tuple[type[BaseModel], ...] = (
     PromptReply,
     AnswerIn,
     AnswerOut,
+    UploadBeginning,
+    UploadBegun,
+    PromptAdding,
+    PromptAdded,
+    CallRecording,
     EnrolmentPassed,
     EnrolmentRefused,
+    SessionOpening,
     SessionOut,
     EligibilityOut,
     ListQuestion,
@@ -31,6 +46,9 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     SettlementOut,
     CasesOut,
     ResolutionIn,
+    GrantProposal,
+    WaitingGrantsOut,
+    LearnerGrantsOut,
     CalibrationsOut,
     Problem,
 )

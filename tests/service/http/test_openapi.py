@@ -10,16 +10,21 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from service.http import (
+    accommodations,
     calibrations,
     cases,
     classes,
+    devices,
     eligibility,
+    events,
     health,
     learners,
     lists,
+    playback,
     prompts,
     receipts,
     sessions,
+    uploads,
 )
 from service.http.app import openapi_document
 from service.http.problems import PROBLEMS
@@ -27,9 +32,14 @@ from tests.service.http.documented import PROBLEM_TYPE
 
 ROUTERS = (
     learners,
+    accommodations,
     classes,
     sessions,
     prompts,
+    events,
+    uploads,
+    playback,
+    devices,
     receipts,
     eligibility,
     lists,

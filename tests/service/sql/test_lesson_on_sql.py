@@ -15,7 +15,7 @@ from pipelines.private_files import load_or_create_signer
 from service.sql.database import Database
 from service.sql.entry_log import SqlEntrySource
 from service.sql.gate_facts import eligibility_facts
-from service.sql.lesson_store import SqlLessonStore
+from service.sql.lesson_store import SqlLessonReader, SqlLessonStore
 from service.sql.session_index import (
     Asked,
     asked_of,
@@ -24,11 +24,13 @@ from service.sql.session_index import (
     session_accounts,
 )
 from service.sql.tables import log_entry
-from tests.pipelines.lesson_stage import LEARNER_FACE, STARTS, LessonStage
+from tests.pipelines.lesson_stage import LEARNER_FACE, NOBODY, STARTS, LessonStage
 from tests.service.sql.lesson_samples import entry, register
-from verifier.assurance import Assurance
+from verifier.answer import CallFinding
+from verifier.assurance import Assurance, LearnerPath
 from verifier.enrolment import Anchor
 from verifier.errors import UnknownSubjectError
+from verifier.prompt import AddedBecause, PromptKind
 from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 
@@ -121,10 +123,12 @@ def test_evidence_is_found_by_its_id_and_belongs_to_its_session(
         found = select(log_entry.c.leaf_hash).where(log_entry.c.log_index == place.index)
         assert bytes(tx.execute(found).scalar_one()).hex() == answer.evidence_id
         asked = Asked(
+            prompt_id=prompt.prompt_id,
             session_id=session_id,
             learner_id=LEARNER,
             platform_id=PLATFORM,
             assurance=Assurance.PLATFORM,
+            path=LearnerPath.FACE,
         )
         assert asked_of(tx, prompt.prompt_id) == asked
         assert asked_of(tx, session_id) is None
@@ -164,6 +168,77 @@ def test_an_engine_that_starts_again_goes_on_where_the_other_was_killed(
     assert stage.archive.publish().size == count
 
 
+def test_failed_answers_pause_a_learner_across_sessions_and_restarts(
+    stage: LessonStage, database: Database
+) -> None:
+    first = stage.open(LEARNER)
+    for _ in range(3):
+        stage.answer(first, stage.prompt(first), NOBODY)
+    stage.restart()
+    second = stage.open(LEARNER)
+    since = STARTS - timedelta(seconds=1)
+    with SqlLessonStore(database).writing() as unit:
+        assert len(unit.failed_answers(LEARNER, since=since)) == 3
+        assert unit.failed_answers(LEARNER, since=stage.clock.now() + timedelta(seconds=1)) == []
+        assert unit.failed_answers("nobody", since=since) == []
+    for _ in range(2):
+        stage.answer(second, stage.prompt(second), NOBODY)
+    stage.restart()
+    assert stage.engine.poll(second) is None
+    third = stage.open(LEARNER)
+    with database.reading() as tx:
+        state = SqlLessonReader(tx).lesson(third).state
+    assert state.paused_until == stage.clock.now() + timedelta(minutes=30)
+    stage.clock.advance(30 * 60)
+    stage.answer(third, stage.prompt(third))
+    assert stage.engine.close(third).state.counts.answered == 1
+
+
+def test_what_officers_and_doubts_add_is_kept(stage: LessonStage, database: Database) -> None:
+    session_id = stage.open(LEARNER)
+    stage.answer(session_id, stage.prompt(session_id))
+    call = stage.engine.add_prompt(session_id, kind=PromptKind.OFFICER_CALL, by="officer-1")
+    stage.restart()
+    stage.engine.record_call(
+        session_id, prompt_id=call.prompt_id, finding=CallFinding.NOT_REACHED, by="officer-1"
+    )
+    stage.clock.advance(20 * 60)
+    stage.engine.poll(session_id)
+    with SqlLessonStore(database).writing() as unit:
+        lesson = unit.lesson(session_id)
+        assert unit.failed_answers(LEARNER, since=STARTS) == []
+    assert lesson.state.prompts[1].added_because is AddedBecause.SUPERVISOR
+    stage.restart()
+    result = stage.engine.close(session_id)
+    kept = lesson.state.prompts[:-1]  # of the last one nothing was known yet
+    assert result.state.prompts[: len(kept)] == kept
+
+
+def test_a_session_by_grant_keeps_its_codes(stage: LessonStage, database: Database) -> None:
+    session_id = stage.engine.open(
+        learner_id=LEARNER,
+        class_id=CLASS,
+        platform_id=PLATFORM,
+        planned_minutes=10,
+        path=LearnerPath.NON_FACE,
+        grant_id="grant-1",
+        extra_time=True,
+    )
+    prompt = stage.prompt(session_id)
+    view = stage.engine.answer(
+        session_id, prompt_id=prompt.prompt_id, nonce=prompt.nonce, typed="wrong"
+    )
+    stage.restart()
+    again = stage.prompt(session_id)
+    assert again == view.asked_again
+    assert again.code not in {None, prompt.code}
+    stage.engine.answer(session_id, prompt_id=again.prompt_id, nonce=again.nonce, typed=again.code)
+    assert stage.engine.close(session_id).evidence.path is LearnerPath.NON_FACE
+    with database.reading() as tx:
+        lesson = SqlLessonReader(tx).lesson(session_id)
+    assert (lesson.grant_id, lesson.extra_time) == ("grant-1", True)
+
+
 def test_a_session_that_never_began_is_no_fact(stage: LessonStage, database: Database) -> None:
     stage.enrol(LEARNER)
     engine: LessonEngine = stage.engine
@@ -197,3 +272,4 @@ class _NoCheckpoints:
 
     def __init__(self, archive: Archive) -> None:
         self.evidence, self.publish = archive.evidence, archive.publish
+        self.witnesses = archive.witnesses
