@@ -27,7 +27,7 @@ _GENUINE: Final = STATES.index(State.GENUINE)
 class AddedPrompt:
     """One that is to go out at ``at``, because of a scheduled prompt that was resolved before."""
 
-    at: datetime
+    at: datetime = field(repr=False)
     after: Prompt
 
 

@@ -31,9 +31,9 @@ class Due:
     """Something that happens at a moment, and the prompt that the schedule or a doubt brings."""
 
     act: Act
-    at: datetime
-    planned: PlannedPrompt | None = None
-    added: AddedPrompt | None = None
+    at: datetime = field(repr=False)
+    planned: PlannedPrompt | None = field(default=None, repr=False)
+    added: AddedPrompt | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

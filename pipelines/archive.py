@@ -177,6 +177,11 @@ class Archive:
         """Name and key id of each witness that checkpoints are handed to."""
         return () if self._witnessing is None else self._witnessing.names
 
+    @property
+    def failing_witnesses(self) -> tuple[str, ...]:
+        """Those of them that did not cosign when they were asked last."""
+        return () if self._witnessing is None else self._witnessing.failing
+
     def append(self, prepared: PreparedEntry) -> ArchivedSnapshot:
         """Keep a prepared leaf in the archive's own journal; returns once it is on the disk.
 
@@ -207,6 +212,16 @@ class Archive:
             if self._source is not None:
                 self._follow(self._source)
             return self._remembered(self._log.publish())
+
+    def publish_witnessed(self) -> Checkpoint:
+        """Publish, and wait a few seconds until the cosignatures lie beside the checkpoint.
+
+        One of a witness that does not answer does not; errors as ``publish``.
+        """
+        checkpoint = self.publish()
+        if self._witnessing is not None and (lines := self._witnessing.lines(checkpoint)):
+            self._carry(checkpoint, lines)
+        return checkpoint
 
     def first_checkpoint_with(self, index: int) -> WitnessedCheckpoint:
         """Return the first checkpoint that holds an entry appended a moment ago.

@@ -58,6 +58,7 @@ class VerificationReport:
     opened: int = 0  # objects decrypted and checked
     forgotten: int = 0  # objects whose key was destroyed: no fault
     key_from_archive: bool = False
+    witnessed: int | None = None  # entries that all witnesses given cosigned; None: none given
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -263,6 +264,7 @@ class _FolderCheck:
                 raise LedgerError("the entries do not lead to its root")
             for witness in witnesses:
                 witness.verify(SignedNote.parse(data))
+            self._report.witnessed = witnessed.size if witnesses else None
         except VerifierError as error:
             self._complain(f"log/witnessed: {error}")
 

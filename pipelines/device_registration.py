@@ -11,6 +11,7 @@ from pipelines.calibration_book import CalibrationBook
 from pipelines.check import CheckedFrames, FrameChecker
 from pipelines.comparison_budget import ComparisonBudget
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
+from pipelines.leaf_kinds import DEVICE_REGISTERED, DEVICE_REVOKED
 from pipelines.lesson_store import ComparisonPurpose, LessonStore, LessonUnit, StoredEnrolment
 from pipelines.recording import Recording, recording
 from pipelines.sealed_template import EnrolledTemplate, TemplateSealer
@@ -119,7 +120,7 @@ class DeviceRegistrar:
         """Record, in a unit of work, that a device opens nothing more; by whom stays sealed."""
         work.append(
             self.evidence.prepare_record(
-                "device_revoked",
+                DEVICE_REVOKED,
                 at=self.clock.now(),
                 facts={"device_id": device_id},
                 private={"revoked_by": revoked_by},
@@ -147,7 +148,7 @@ class DeviceRegistrar:
     ) -> PreparedEntry:
         """Prepare the leaf: a key that names nobody; whose it is, and why, stays sealed."""
         return self.evidence.prepare_record(
-            "device_registered",
+            DEVICE_REGISTERED,
             at=self.clock.now(),
             facts={"device_id": device_id},
             private={"platform_id": platform_id, **_reason(checked)},

@@ -10,6 +10,7 @@ from pipelines.comparison_budget import ComparisonBudget, Reservation
 from pipelines.duplicates import DuplicateSearch, same_time
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.keystore import RecordClass
+from pipelines.leaf_kinds import ENROLMENT
 from pipelines.lesson_store import (
     ComparisonPurpose,
     FoundCase,
@@ -237,7 +238,7 @@ class Enroller:
         """Prepare the leaf that the enrolment took place; what it rested on stays sealed."""
         calibration = confirmed.calibration
         return self.evidence.prepare_record(
-            "enrolment",
+            ENROLMENT,
             at=confirmed.enrolled.enrolled_at,
             facts={"anchor": confirmed.enrolled.anchor.value},
             private={

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.gallery import Gallery
 from pipelines.keystore import KeyStore, RecordClass
+from pipelines.leaf_kinds import FACE_ERASED
 from pipelines.lesson_store import LessonStore
 from pipelines.recording import Recording, recording
 from verifier.protocols import Clock
@@ -60,7 +61,7 @@ class FaceEraser:
     def _entry(self, learner_id: str, erased_by: str) -> PreparedEntry:
         """Prepare the leaf that a face was erased; at whose hands stays sealed, with no face."""
         return self.evidence.prepare_record(
-            "face_erased",
+            FACE_ERASED,
             at=self.clock.now(),
             facts={},
             private={"erased_by": erased_by},

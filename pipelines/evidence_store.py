@@ -26,6 +26,7 @@ from pipelines.durable_files import (
     write_new,
 )
 from pipelines.keystore import KeyStore, RecordClass
+from pipelines.leaf_kinds import SNAPSHOT
 from pipelines.sealed_object import seal_object
 from pipelines.sealing import SealContext, learner_reference
 from pipelines.stored_evidence import hide, object_path
@@ -121,7 +122,7 @@ class EvidenceStore:
             If the disk refused; nothing is kept.
         """
         leaf = Leaf(
-            kind="snapshot",
+            kind=SNAPSHOT,
             time=at,
             session_id=session_id,
             sequence=sequence,

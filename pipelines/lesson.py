@@ -1,6 +1,6 @@
 """One lesson in progress, and what is left of it when it is over."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -9,6 +9,7 @@ from verifier.answer import AnswerReason
 from verifier.assurance import Assurance, LearnerPath
 from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
+from verifier.credit import Pause
 from verifier.enrolment import Anchor
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement, Prompt
@@ -163,21 +164,26 @@ class Lesson:
         )
 
     def due_from(self, index: int) -> Iterator[PlannedPrompt]:
-        """Yield the schedule's prompts from ``index`` on, but for those due in a pause.
+        """Yield the schedule's prompts from ``index`` on, but for those due in a pause or a call.
 
         ``ValueError`` if it never began.
         """
         planned = PlannedPrompts(seed=self.promise.seed, parameters=self.header.parameters)
-        return (p for p in islice(planned, index, None) if not self.is_paused_at(p.offset_s))
+        silent = (*self.state.pauses, *self.state.calls)
+        return (p for p in islice(planned, index, None) if not _is_within(p.offset_s, silent))
 
     def is_paused_at(self, offset_s: float) -> bool:
         """Say whether a pause that is over held the lesson up then."""
-        return any(pause.start_s <= offset_s < pause.end_s for pause in self.state.pauses)
+        return _is_within(offset_s, self.state.pauses)
 
     @property
     def planned(self) -> PlannedPrompt:
         """The next scheduled prompt."""
         return next(self.due_from(self.next_planned))
+
+
+def _is_within(offset_s: float, pauses: Iterable[Pause]) -> bool:
+    return any(pause.start_s <= offset_s < pause.end_s for pause in pauses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from pipelines.calibration_book import CalibrationBook
@@ -60,8 +61,8 @@ class LessonAnswers:
                 return self._judge_typed(lesson, prompt, answer, typed, also)
             return self._judge_frames(lesson, answer, frames, also)
 
-    def begin(self, session_id: str, answer: SentAnswer) -> None:
-        """Note that an answer began to arrive."""
+    def begin(self, session_id: str, answer: SentAnswer) -> datetime:
+        """Note that an answer began to arrive; return until when the prompt takes it."""
         with self._course.agenda.judging.of(answer.prompt_id):
             self.upkeep.current(session_id)
             with self._recording() as work:
@@ -69,6 +70,7 @@ class LessonAnswers:
                 state = answer.begin(lesson)
                 if state.prompts != lesson.state.prompts:
                     work.unit.save(replace(lesson, state=state))
+        return answer.prompt_of(state).closes_at
 
     def record_call(
         self,

@@ -19,7 +19,7 @@ from pipelines.recording import Recording
 from verifier import session as acts
 from verifier.check import SessionEvidence
 from verifier.claim import SessionAccount
-from verifier.credit import credit
+from verifier.credit import Pause, credit
 from verifier.failures import looked_back, paused_until
 from verifier.playback import withheld, withheld_by_state
 from verifier.policy import Policy
@@ -102,10 +102,12 @@ class LessonCourse:
             due = self.agenda.next_act(lesson, planned)
             if due is None or due.at > until:
                 break
+            waiting = lesson.state.open_prompt
+            was_silent = due.act is Act.RESUME or (waiting is not None and waiting.is_call)
             lesson = self._do(work, lesson, due, streaming=streaming)
-            if due.act is Act.RESUME:  # what was due in the pause is let go
+            if was_silent:  # what was due in the pause or the call is let go
                 upcoming = lesson.due_from(lesson.next_planned)
-            if due.act in {Act.ASK_SCHEDULED, Act.RESUME}:
+            if was_silent or due.act is Act.ASK_SCHEDULED:
                 planned = next(upcoming)
         return lesson
 
@@ -130,6 +132,8 @@ class LessonCourse:
         if until <= since:
             return lesson
         state = acts.interrupt(lesson.state, since=since, until=until)
+        away = Pause(start_s=state.offset_s(since), end_s=state.offset_s(until))
+        lesson = self.records.away(work, lesson, away, now=until)
         # A pause that goes on has moved the end by its own time already.
         since = max(since, lesson.state.paused_until or since)
         later = max(until - since, timedelta(0))
@@ -260,7 +264,7 @@ class LessonCourse:
         self.before_end(work.unit, ended.session_id)
         played = work.unit.playback(ended.session_id)
         until_s = ended.offset_s(ended.lesson_end or ended.last_event_at)
-        required = lesson.assurance.value in self.policy.playback.required_for
+        required = self.policy.playback.is_required(lesson.assurance)
         score = score_session(self.evidence(lesson), self.policy)
         account = SessionAccount(
             session_id=ended.session_id,

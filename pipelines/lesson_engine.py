@@ -44,11 +44,20 @@ from verifier.prompt import PromptKind
 from verifier.protocols import Clock
 from verifier.session_state import SessionPhase
 
-__all__ = ["Also", "LessonEngine"]
+__all__ = ["Also", "Followed", "LessonEngine"]
 
 
 def _nothing(_unit: LessonUnit, _done: object) -> None:
     """Add nothing to a unit of work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A lesson, the prompt that waits in it, and when to look again: a secret till then."""
+
+    lesson: Lesson
+    prompt: PromptView | None
+    due: datetime = field(repr=False)
 
 
 @dataclass(kw_only=True)
@@ -185,6 +194,10 @@ class LessonEngine:
         LedgerError
             If what fell due could not be recorded.
         """
+        return self.follow(session_id, streaming=streaming).prompt
+
+    def follow(self, session_id: str, *, streaming: bool = False) -> Followed:
+        """As `poll`, with the lesson as it is then and when to ask again, of one reading."""
         lesson = self._upkeep.current(session_id)
         if self._course.has_work(lesson):
             with self._recording() as work:
@@ -195,7 +208,11 @@ class LessonEngine:
         prompt = lesson.state.open_prompt
         # Past its time it only waits for an answer that is on its way.
         late = prompt is None or self.clock.now() > prompt.closes_at
-        return None if prompt is None or late else PromptView.of(prompt)
+        return Followed(
+            lesson=lesson,
+            prompt=None if prompt is None or late else PromptView.of(prompt),
+            due=self._course.agenda.next_due(lesson),
+        )
 
     def answer(
         self,
@@ -207,6 +224,7 @@ class LessonEngine:
         typed: str | None = None,
         captured_ms: Sequence[int] | None = None,
         arrived_at: datetime | None = None,
+        announced: bool = False,
         signed: SignedAnswer | None = None,
         also: Also[AnswerView] = _nothing,
     ) -> AnswerView:
@@ -226,6 +244,9 @@ class LessonEngine:
             When each frame was taken, on the sender's clock.
         arrived_at
             When the answer began to arrive: what the deadline is about. None: now.
+        announced
+            Whether these very bytes were announced in time, by `begin_upload`: past the time for
+            capturing nothing else is taken.
         signed
             The device's signature, which the service found good.
 
@@ -251,15 +272,24 @@ class LessonEngine:
             arrived_at=min(arrived_at or received_at, received_at),
             received_at=received_at,
             signed=signed,
+            announced=announced,
         )
         return self._answering.judge(session_id, answer, frames=frames, typed=typed, also=also)
 
     def begin_upload(
-        self, session_id: str, *, prompt_id: str, nonce: bytes, arrived_at: datetime
-    ) -> None:
+        self,
+        session_id: str,
+        *,
+        prompt_id: str,
+        nonce: bytes,
+        arrived_at: datetime,
+        announced: bool = False,
+    ) -> datetime:
         """Note that an answer began to arrive at ``arrived_at``, so that the grace applies.
 
-        Also for one that the engine was too busy to judge: sent again, it is in time.
+        Return until when the prompt takes it. Also for one that the engine was too busy to judge:
+        sent again, it is in time.
+        ``announced``: as in `answer`; who lost what came of it may begin once more.
 
         Raises
         ------
@@ -269,9 +299,13 @@ class LessonEngine:
         require_nonce(nonce)
         now = self.clock.now()
         begun = SentAnswer(
-            prompt_id=prompt_id, nonce=nonce, arrived_at=min(arrived_at, now), received_at=now
+            prompt_id=prompt_id,
+            nonce=nonce,
+            arrived_at=min(arrived_at, now),
+            received_at=now,
+            announced=announced,
         )
-        self._answering.begin(session_id, begun)
+        return self._answering.begin(session_id, begun)
 
     def add_prompt(
         self, session_id: str, *, kind: PromptKind, by: str, also: Also[PromptView] = _nothing

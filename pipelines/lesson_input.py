@@ -10,7 +10,7 @@ from typing import Final
 
 from pipelines.lesson import Lesson
 from verifier import session as acts
-from verifier.errors import InputError
+from verifier.errors import InputError, ProtocolError
 from verifier.policy_groups import CaptureRules
 from verifier.prompt import Prompt
 from verifier.session_state import SessionState
@@ -18,7 +18,7 @@ from verifier.session_state import SessionState
 LONGEST_LESSON_MINUTES: Final = 24 * 60
 MOST_FRAMES: Final = 24
 """What a request may carry before anybody asks the policy, which may allow less."""
-_LONGEST_TYPED: Final = 64
+LONGEST_TYPED: Final = 64
 
 _IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}")
 _LONGEST_LEARNER_ID: Final = 128
@@ -39,20 +39,28 @@ class SignedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentAnswer:
-    """What was sent in answer to a prompt, and when."""
+    """What was sent in answer to a prompt, and when.
+
+    ``announced``: these very bytes were, in the time in which an answer has to begin to arrive.
+    """
 
     prompt_id: str
     nonce: bytes
     arrived_at: datetime
     received_at: datetime
     signed: SignedAnswer | None = None
+    announced: bool = False
 
     def begin(self, lesson: Lesson) -> SessionState:
         """Return the session with the upload begun; ``ProtocolError`` if it may not."""
         # Whoever sends headers before the prompt is out gains nothing by it.
         asked = [p.asked_at for p in lesson.state.prompts if p.prompt_id == self.prompt_id]
         at = max([self.arrived_at, *asked])
-        return acts.begin_upload(lesson.state, prompt_id=self.prompt_id, nonce=self.nonce, at=at)
+        state = acts.begin_upload(lesson.state, prompt_id=self.prompt_id, nonce=self.nonce, at=at)
+        # The grace is for bytes that exist already, not for whoever has yet to come back.
+        if at > self.prompt_of(state).captured_until and not self.announced:
+            raise ProtocolError("deadline_passed", "it was not announced in time")
+        return state
 
     def prompt_of(self, state: SessionState) -> Prompt:
         """Return the prompt that it answers."""
@@ -136,8 +144,8 @@ def _require_rate(captured_ms: Sequence[int], rules: CaptureRules) -> None:
 
 def require_typed(typed: str) -> None:
     """Raise ``InputError`` for what is no short text."""
-    if not isinstance(typed, str) or not 0 < len(typed) <= _LONGEST_TYPED:
-        raise InputError(f"typed is not a text of 1 to {_LONGEST_TYPED} characters")
+    if not isinstance(typed, str) or not 0 < len(typed) <= LONGEST_TYPED:
+        raise InputError(f"typed is not a text of 1 to {LONGEST_TYPED} characters")
 
 
 def require_nonce(nonce: bytes) -> None:

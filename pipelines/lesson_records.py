@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from models.image_decoder import DecodedImage
+from pipelines import leaf_kinds
 from pipelines.check import CheckedFrames
 from pipelines.evidence_store import EvidenceStore, PreparedEntry
 from pipelines.lesson import AnswerView, ArchivedAnswer, Lesson, PromptView
@@ -19,19 +20,16 @@ from pipelines.recording import Recording
 from verifier.answer import JudgedCapture
 from verifier.calibration import AnyCalibration, Calibration
 from verifier.claim import SessionAccount
+from verifier.credit import Pause
 from verifier.playback import StretchState
 from verifier.policy import Policy
-from verifier.prompt import Prompt, PromptKind
+from verifier.prompt import Prompt
 from verifier.session_score import Decision
 from verifier.session_state import SessionState
 from verifier.transparency.base64_text import to_base64
 from verifier.transparency.canonical_json import JSONValue
 
 _SCORES: Final = ("comparison_log10_lr", "pad_log10_lr")
-_FACELESS: Final = {
-    PromptKind.TYPED_CODE: "code_answered",
-    PromptKind.OFFICER_CALL: "call_recorded",
-}
 
 
 def opened_entry(
@@ -51,7 +49,7 @@ def opened_entry(
     """
     header = lesson.header
     return evidence.prepare_record(
-        "session_opened",
+        leaf_kinds.SESSION_OPENED,
         at=header.opened_at,
         facts={
             "anchor": lesson.anchor.value,
@@ -200,7 +198,7 @@ class LessonRecords:
             facts["after_index"] = after.planned_index
             facts["after_ms"] = _milliseconds(state.offset_s(resolved_at))
         private: dict[str, JSONValue] | None = None if by is None else {"by": by}
-        return self._append(work, lesson, "prompt_issued", facts, at=now, private=private)
+        return self._append(work, lesson, leaf_kinds.PROMPT_ISSUED, facts, at=now, private=private)
 
     def missed(
         self, work: Recording, lesson: Lesson, prompt: Prompt, *, at: datetime, now: datetime
@@ -210,7 +208,7 @@ class LessonRecords:
             "missed_ms": _milliseconds(lesson.state.offset_s(at)),
             "prompt_id": prompt.prompt_id,
         }
-        return self._append(work, lesson, "prompt_missed", facts, at=now)
+        return self._append(work, lesson, leaf_kinds.PROMPT_MISSED, facts, at=now)
 
     def paused(
         self, work: Recording, lesson: Lesson, paused: SessionState, *, now: datetime
@@ -223,7 +221,16 @@ class LessonRecords:
             "from_ms": _milliseconds(paused.offset_s(paused.paused_at)),
             "until_ms": _milliseconds(paused.offset_s(paused.paused_until)),
         }
-        return self._append(work, lesson, "session_paused", facts, at=now)
+        return self._append(work, lesson, leaf_kinds.SESSION_PAUSED, facts, at=now)
+
+    def away(self, work: Recording, lesson: Lesson, pause: Pause, *, now: datetime) -> Lesson:
+        """Record that the engine was away, before anybody knows what that would excuse."""
+        facts: dict[str, JSONValue] = {
+            "because": "engine_away",
+            "from_ms": _milliseconds(pause.start_s),
+            "until_ms": _milliseconds(pause.end_s),
+        }
+        return self._append(work, lesson, leaf_kinds.SESSION_PAUSED, facts, at=now)
 
     def answer(
         self, lesson: Lesson, answered: SessionState, prompt_id: str, found: Found
@@ -237,7 +244,7 @@ class LessonRecords:
         record = self._answer_record(lesson, prompt, found)
         scores: dict[str, JSONValue] = {name: getattr(check, name) for name in _SCORES}
         if found.picture is None:
-            kind = _FACELESS.get(prompt.kind, "answer_unreadable")
+            kind = leaf_kinds.answer_kind(prompt.kind, with_picture=False)
             entry = self._prepare(lesson, kind, {}, at=at, private=record, console=scores)
         else:
             entry = self.evidence.prepare_snapshot(
@@ -293,49 +300,14 @@ class LessonRecords:
         *,
         withheld_s: Mapping[StretchState, float],
     ) -> Lesson:
-        """Record the end of a lesson; its ``last_index`` is the closing leaf's.
-
-        The facts count prompts and give the range of leaves, so that an omission shows, and open
-        the schedule's secret, now that the session is over.
-        """
-        ended, score = lesson.state, account.score
-        counts, checkpoint = ended.counts, lesson.checkpoint
-        facts: dict[str, JSONValue] = {
-            "first_index": lesson.opened_index,
-            "last_index": lesson.last_index,
-            "lesson_end_ms": _milliseconds(ended.offset_s(ended.lesson_end or ended.last_event_at)),
-            "phase": ended.phase.value,
-            # Of the score and the credit; the schedule keeps to the opening leaf's.
-            "policy": policy.rule,
-            "policy_digest": policy.digest,
-            "prompts_added": counts.added,
-            "prompts_answered": counts.answered,
-            "prompts_issued": counts.issued,
-            "prompts_missed": counts.missed,
-            # How long prompts were open within the lesson, whose clock stood still meanwhile.
-            "prompts_open_ms": _milliseconds(
-                math.fsum(open_.end_s - open_.start_s for open_ in ended.answering)
-            ),
-            # null: it was given up before its commitment was published, so it had no schedule.
-            "schedule_checkpoint_root": to_base64(checkpoint.root) if checkpoint else None,
-            "schedule_checkpoint_size": checkpoint.size if checkpoint else None,
-            # Of witnesses, in the order in which the seed takes them.
-            "schedule_cosignatures": [
-                to_base64(each) for each in (checkpoint.cosignatures if checkpoint else ())
-            ],
-            "schedule_secret": to_base64(lesson.secret),
-            # When nothing could be asked, so that a prompt of the schedule may be missing.
-            "silences_ms": [
-                [_milliseconds(silence.start_s), _milliseconds(silence.end_s)]
-                for silence in ended.silences
-            ],
-        }
+        """Record the end of a lesson; its ``last_index`` is the closing leaf's."""
+        score = account.score
         return self._append(
             work,
             lesson,
-            "session_closed",
-            facts,
-            at=ended.last_event_at,
+            leaf_kinds.SESSION_CLOSED,
+            _closing_facts(lesson, policy),
+            at=lesson.state.last_event_at,
             private={
                 "credited_s": account.credit.credited_s,
                 "decision": told(score.decision),
@@ -400,6 +372,45 @@ def told(decision: Decision) -> Literal["accept", "under_review"]:
 
 def _prompt(state: SessionState, prompt_id: str) -> Prompt:
     return next(p for p in state.prompts if p.prompt_id == prompt_id)
+
+
+def _closing_facts(lesson: Lesson, policy: Policy) -> dict[str, JSONValue]:
+    """Count the prompts and give the range of leaves, so that an omission shows.
+
+    The schedule's secret is opened, now that the session is over.
+    """
+    ended, checkpoint = lesson.state, lesson.checkpoint
+    counts = ended.counts
+    return {
+        "first_index": lesson.opened_index,
+        "last_index": lesson.last_index,
+        "lesson_end_ms": _milliseconds(ended.offset_s(ended.lesson_end or ended.last_event_at)),
+        "phase": ended.phase.value,
+        # Of the score and the credit; the schedule keeps to the opening leaf's.
+        "policy": policy.rule,
+        "policy_digest": policy.digest,
+        "prompts_added": counts.added,
+        "prompts_answered": counts.answered,
+        "prompts_issued": counts.issued,
+        "prompts_missed": counts.missed,
+        # How long prompts were open within the lesson, whose clock stood still meanwhile.
+        "prompts_open_ms": _milliseconds(
+            math.fsum(open_.end_s - open_.start_s for open_ in ended.answering)
+        ),
+        # null: it was given up before its commitment was published, so it had no schedule.
+        "schedule_checkpoint_root": to_base64(checkpoint.root) if checkpoint else None,
+        "schedule_checkpoint_size": checkpoint.size if checkpoint else None,
+        # Of witnesses, in the order in which the seed takes them.
+        "schedule_cosignatures": [
+            to_base64(each) for each in (checkpoint.cosignatures if checkpoint else ())
+        ],
+        "schedule_secret": to_base64(lesson.secret),
+        # When nothing could be asked, so that a prompt of the schedule may be missing.
+        "silences_ms": [
+            [_milliseconds(silence.start_s), _milliseconds(silence.end_s)]
+            for silence in ended.silences
+        ],
+    }
 
 
 def _milliseconds(seconds: float) -> int:

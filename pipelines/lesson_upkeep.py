@@ -51,6 +51,13 @@ class LessonUpkeep:
 
         Say whether anything was recorded. An answer that is being judged holds it up.
         """
+        recorded = False
+        while self._catch_up_some(session_id):
+            recorded = True
+        return recorded
+
+    def _catch_up_some(self, session_id: str) -> bool:
+        """Record some of it in one unit of work; say whether anything was."""
         with self.store.reading() as unit:
             lesson = unit.lesson(session_id)
         if lesson.checkpoint is None or lesson.end is not None:
@@ -63,7 +70,6 @@ class LessonUpkeep:
             if after == before:
                 return False
             work.unit.save(after)
-        self.catch_up_in_steps(session_id)
         return True
 
     def abandon(self, session_id: str) -> bool:

@@ -4,17 +4,34 @@ Reads public facts, and of answers the sealed record where somebody can open it.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import takewhile
 from typing import Any, Final
 
-from pipelines.session_log import LoggedLeaf, SessionLog
+from pipelines.schedule_leaves import (
+    Fate,
+    LoggedPrompt,
+    RecordOf,
+    after_opening_ms,
+    logged_pauses,
+    logged_prompts,
+)
+from pipelines.schedule_silences import (
+    MINUTE_MS,
+    ROUNDING_MS,
+    Silence,
+    Why,
+    as_told,
+    logged_silences,
+    open_until_ms,
+    pause_problems,
+)
+from pipelines.session_log import SessionLog
 from verifier.credit import Pause
 from verifier.errors import InvalidRecordError, VerifierError
 from verifier.policy import Policy
-from verifier.prompt import AddedBecause, Judgement, PromptOrigin
+from verifier.prompt import AddedBecause, PromptOrigin
 from verifier.schedule import (
     IssuedPrompt,
     PlannedPrompt,
@@ -24,36 +41,8 @@ from verifier.schedule import (
 )
 from verifier.transparency.canonical_json import JSONValue
 
-ISSUED: Final = "prompt_issued"
-MISSED: Final = "prompt_missed"
-PAUSED: Final = "session_paused"
-_ANSWERS: Final = frozenset({"snapshot", "answer_unreadable", "code_answered", "call_recorded"})
-_ROUNDING_MS: Final = 1
-"""Two times in whole milliseconds and the gap between them may each be rounded."""
-
-RecordOf = Callable[[LoggedLeaf], Mapping[str, JSONValue]]
-"""Returns a leaf's sealed record; empty where nobody can open it."""
-
-
-class Fate(StrEnum):
-    """What became of a prompt that went out."""
-
-    PASSED = "passed"
-    REFERRED = "referred"
-    MISSED = "missed"
-    ANSWERED = "answered"  # what the answer was found to be is sealed
-
-
-class Why(StrEnum):
-    """Why a prompt of the schedule did not go out, or why one went out that is not in it."""
-
-    BEFORE_OPENING = "before_opening_passed"
-    LOCKED_OUT = "paused_after_failures"
-    ENGINE_AWAY = "engine_away"
-    PROMPT_OPEN = "prompt_open_at_end"
-    AT_THE_END = "at_the_very_end"
-    SUPERVISOR = "supervisor"
-    POSTERIOR = "posterior"
+_AT_ONCE_MS: Final = 5_000
+"""A prompt whose turn has come goes out at once, whoever asks when; clocks are read twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,27 +116,23 @@ class ProvenPrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Issued:
-    """A prompt as its leaves tell of it; times in whole milliseconds."""
+class ProvenPrompts:
+    """All prompts by time, the silences that the closing leaf tells, and what is wrong besides."""
 
-    leaf: LoggedLeaf
-    prompt_id: str
-    origin: PromptOrigin
-    kind: str
-    planned_index: int | None
-    issued_ms: int
-    fate: Fate
-    resolved_ms: int | None  # None: not told, and no record of an answer could be opened
+    prompts: tuple[ProvenPrompt, ...]
+    silences: tuple[Silence, ...]
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
-    """The lesson that prompts are held against."""
+    """The lesson that prompts are held against; ``told`` are the closing leaf's silences."""
 
     log: SessionLog
     promise: SchedulePromise
     ended_s: float
-    silences: Sequence[Pause]
+    told: Sequence[Pause]
+    issued: Sequence[LoggedPrompt]
 
     @property
     def planned(self) -> PlannedPrompts:
@@ -158,6 +143,28 @@ class _Course:
         """What fell due to the very end, by index."""
         return {p.index: p for p in takewhile(lambda p: p.offset_s <= self.ended_s, self.planned)}
 
+    @property
+    def ended_ms(self) -> int:
+        return round(1000 * self.ended_s)
+
+    def scheduled(self) -> Sequence[LoggedPrompt]:
+        return [prompt for prompt in self.issued if prompt.origin is PromptOrigin.SCHEDULED]
+
+    def silences(self) -> tuple[Silence, ...]:
+        """Return what other entries than the closing one bear out."""
+        due = self.due
+        places = [p.planned_index for p in self.scheduled() if p.planned_index is not None]
+        sent = [due[place] for place in places if place in due]
+        sent_ms = max((round(1000 * prompt.offset_s) for prompt in sent), default=0)
+        return logged_silences(self.log, self.issued, ended_ms=self.ended_ms, sent_ms=sent_ms)
+
+    def free_ms(self, prompt: LoggedPrompt) -> int:
+        """Return when the last thing before a prompt was over that it may have had to wait for."""
+        pauses, place = logged_pauses(self.log), self.issued.index(prompt)
+        over = [p.until_ms for p in pauses if p.until_ms <= prompt.issued_ms + ROUNDING_MS]
+        over += [open_until_ms(p, self.issued, pauses) for p in self.issued[:place]]
+        return max([0, *over])
+
 
 def proven_prompts(
     log: SessionLog,
@@ -167,7 +174,7 @@ def proven_prompts(
     silences_ms: JSONValue,
     record_of: RecordOf,
     policy: Policy | None,
-) -> tuple[ProvenPrompt, ...]:
+) -> ProvenPrompts:
     """Return every prompt that was due or went out, by time.
 
     Parameters
@@ -177,7 +184,8 @@ def proven_prompts(
     ended_s
         When scheduled prompts ceased.
     silences_ms
-        When nothing could be asked, as the closing leaf tells it.
+        When nothing could be asked, as the closing leaf tells it. It excuses nothing that other
+        entries do not bear out.
     policy
         The one that the header names; None: not at hand, so that the times of prompts that a
         falling posterior added cannot be recomputed.
@@ -187,16 +195,24 @@ def proven_prompts(
     InvalidRecordError
         If a leaf's facts are not what they should be.
     """
-    issued = _issued(log, record_of)
+    issued, told = logged_prompts(log, record_of), _silences(silences_ms)
     if promise is None:
-        return tuple(_unplanned(prompt) for prompt in issued)
-    course = _Course(log=log, promise=promise, ended_s=ended_s, silences=_silences(silences_ms))
+        return ProvenPrompts(
+            prompts=tuple(_unplanned(prompt) for prompt in issued), silences=(), problems=()
+        )
+    course = _Course(log=log, promise=promise, ended_s=ended_s, told=told, issued=issued)
+    logged = course.silences()
     shown = [
-        *_scheduled(course, issued),
-        *(_added(prompt, issued, course, policy) for prompt in issued if _is_added(prompt)),
-        *(_unplanned(prompt) for prompt in issued if _is_at_an_end(prompt)),
+        *_scheduled(course, logged),
+        *(_added(prompt, course, policy) for prompt in issued if _is_added(prompt)),
+        *(_at_an_end(prompt, course) for prompt in issued if _is_at_an_end(prompt)),
     ]
-    return tuple(sorted(shown, key=_time_s))
+    milliseconds = [(round(1000 * s.start_s), round(1000 * s.end_s)) for s in told]
+    return ProvenPrompts(
+        prompts=tuple(sorted(shown, key=_time_s)),
+        silences=tuple(as_told(start_ms, end_ms, logged) for start_ms, end_ms in milliseconds),
+        problems=tuple(pause_problems(log, issued, policy, record_of)),
+    )
 
 
 def _time_s(prompt: ProvenPrompt) -> tuple[float, float]:
@@ -204,85 +220,23 @@ def _time_s(prompt: ProvenPrompt) -> tuple[float, float]:
     return (due_s if prompt.issued_s is None else prompt.issued_s, due_s)
 
 
-def _is_added(prompt: _Issued) -> bool:
+def _is_added(prompt: LoggedPrompt) -> bool:
     return prompt.origin is PromptOrigin.ADDED
 
 
-def _is_at_an_end(prompt: _Issued) -> bool:
+def _is_at_an_end(prompt: LoggedPrompt) -> bool:
     return prompt.origin in {PromptOrigin.OPENING, PromptOrigin.CLOSING}
-
-
-def _issued(log: SessionLog, record_of: RecordOf) -> list[_Issued]:
-    """Return the prompts that went out, in the order of the log.
-
-    One is open at a time, so what follows an issue, up to the next, speaks of that prompt.
-    """
-    found: list[list[LoggedLeaf]] = []
-    for logged in log.leaves:
-        if logged.leaf.kind == ISSUED:
-            found.append([logged])
-        elif found:
-            found[-1].append(logged)
-    return [_read(first, after, record_of) for first, *after in found]
-
-
-def _read(first: LoggedLeaf, after: Sequence[LoggedLeaf], record_of: RecordOf) -> _Issued:
-    prompt_id, kind = first.fact("prompt_id"), first.fact("kind")
-    planned_index = first.fact("planned_index")
-    try:
-        origin = PromptOrigin(str(first.fact("origin")))
-    except ValueError:
-        raise InvalidRecordError(f"entry {first.index} names no origin of a prompt") from None
-    if not isinstance(prompt_id, str) or not isinstance(kind, str):
-        raise InvalidRecordError(f"entry {first.index} names no prompt or no kind")
-    if planned_index is not None:
-        planned_index = first.whole("planned_index")
-    fate, resolved_ms = _fate(prompt_id, after, record_of)
-    return _Issued(
-        leaf=first,
-        prompt_id=prompt_id,
-        origin=origin,
-        kind=kind,
-        planned_index=planned_index,
-        issued_ms=first.whole("issued_ms"),
-        fate=fate,
-        resolved_ms=resolved_ms,
-    )
-
-
-def _fate(
-    prompt_id: str, after: Sequence[LoggedLeaf], record_of: RecordOf
-) -> tuple[Fate, int | None]:
-    """Return what became of a prompt, and when where that is told."""
-    missed = next(
-        (m for m in after if (m.leaf.kind, m.fact("prompt_id")) == (MISSED, prompt_id)), None
-    )
-    if missed is not None:
-        told = missed.fact("missed_ms")
-        return Fate.MISSED, told if isinstance(told, int) else None
-    answers = [logged for logged in after if logged.leaf.kind in _ANSWERS]
-    if not answers:
-        return Fate.MISSED, None  # it was open when the session ended
-    record = record_of(answers[-1])
-    if not record or record.get("prompt_id") != prompt_id:
-        return Fate.ANSWERED, None
-    fates = {Judgement.PASS: Fate.PASSED, Judgement.REFER: Fate.REFERRED}
-    # One that was asked again and never passed was missed.
-    fate = next((f for j, f in fates.items() if record.get("answer") == j), Fate.MISSED)
-    check = record.get("check")
-    at_s = check.get("t") if isinstance(check, Mapping) else None
-    return fate, round(1000 * at_s) if isinstance(at_s, int | float) else None
 
 
 def _silences(told: Any) -> list[Pause]:
     try:
         return [Pause(start_s=start / 1000, end_s=end / 1000) for start, end in told]
-    except (TypeError, ValueError, VerifierError) as error:
+    except (TypeError, ValueError, OverflowError, VerifierError) as error:
         raise InvalidRecordError("silences_ms is no list of stretches") from error
 
 
-def _scheduled(course: _Course, issued: Sequence[_Issued]) -> list[ProvenPrompt]:
-    went_out = [prompt for prompt in issued if prompt.origin is PromptOrigin.SCHEDULED]
+def _scheduled(course: _Course, logged: Sequence[Silence]) -> list[ProvenPrompt]:
+    went_out = course.scheduled()
     told = [
         IssuedPrompt(
             index=-1 if prompt.planned_index is None else prompt.planned_index,
@@ -291,102 +245,126 @@ def _scheduled(course: _Course, issued: Sequence[_Issued]) -> list[ProvenPrompt]
         )
         for prompt in went_out
     ]
-    verdict = verify_schedule(
-        course.promise, told, ended_s=course.ended_s, silences=course.silences
-    )
+    verdict = verify_schedule(course.promise, told, ended_s=course.ended_s, silences=course.told)
     due = course.due
     shown = [
-        _went_out(prompt, due.get(place.index), is_foreign=place.index in verdict.foreign)
+        _went_out(prompt, course, due.get(place.index), is_foreign=place.index in verdict.foreign)
         for prompt, place in zip(went_out, told, strict=True)
     ]
-    silent = due.keys() - {place.index for place in told}
-    for index in sorted(silent):
-        absent = ProvenPrompt(
-            origin=PromptOrigin.SCHEDULED,
-            kind=due[index].kind,
-            index=index,
-            due_s=due[index].offset_s,
-        )
-        if index in verdict.missing:
-            fault = "it was due and never went out"
-            shown.append(replace(absent, faults=(fault,)))
-        else:
-            shown.append(replace(absent, why=_excuse(course, due[index])))
+    for index in sorted(due.keys() - {place.index for place in told}):
+        missing = index in verdict.missing
+        shown.append(_silent(course, due[index], logged, is_missing=missing))
     return shown
 
 
-def _went_out(prompt: _Issued, due: PlannedPrompt | None, *, is_foreign: bool) -> ProvenPrompt:
-    return ProvenPrompt(
-        origin=prompt.origin,
-        kind=prompt.kind,
-        index=prompt.planned_index,
-        due_s=None if due is None else due.offset_s,
-        issued_s=prompt.issued_ms / 1000,
-        fate=prompt.fate,
-        faults=("it does not follow from the seed",) if is_foreign else (),
+def _went_out(
+    prompt: LoggedPrompt, course: _Course, due: PlannedPrompt | None, *, is_foreign: bool
+) -> ProvenPrompt:
+    due_s = None if due is None else due.offset_s
+    faults = ["it does not follow from the seed"] if is_foreign else []
+    if due_s is not None:
+        faults += _held_back(prompt, course, due_ms=round(1000 * due_s))
+    shown = _unplanned(prompt, course.log)
+    return replace(shown, index=prompt.planned_index, due_s=due_s, faults=(*faults, *shown.faults))
+
+
+def _held_back(prompt: LoggedPrompt, course: _Course, *, due_ms: int) -> list[str]:
+    """Say so if a prompt waited for nothing: whoever may hold one back chooses its moment."""
+    late_ms = prompt.issued_ms - max(due_ms, course.free_ms(prompt))
+    return (
+        [f"it was held back {late_ms / 1000:.0f} s for no reason"] if late_ms > _AT_ONCE_MS else []
     )
 
 
-def _excuse(course: _Course, due: PlannedPrompt) -> Why:
-    """Return why a prompt of the schedule may be missing: of which kind its silence was."""
-    around = [pause for pause in course.silences if pause.start_s <= due.offset_s <= pause.end_s]
-    issued_s = {logged.whole("issued_ms") / 1000 for logged in course.log.of_kind(ISSUED)}
-    locked_s = {logged.whole("from_ms") / 1000 for logged in course.log.of_kind(PAUSED)}
-    if not around:
-        return Why.AT_THE_END  # due in the very millisecond of the end: it may go out
-    if any(pause.start_s == 0 for pause in around):
-        return Why.BEFORE_OPENING
-    if any(pause.start_s in issued_s and pause.end_s == course.ended_s for pause in around):
-        return Why.PROMPT_OPEN
-    if any(pause.start_s in locked_s for pause in around):
-        return Why.LOCKED_OUT
-    return Why.ENGINE_AWAY
-
-
-def _added(
-    prompt: _Issued, issued: Sequence[_Issued], course: _Course, policy: Policy | None
+def _silent(
+    course: _Course, due: PlannedPrompt, logged: Sequence[Silence], *, is_missing: bool
 ) -> ProvenPrompt:
-    shown = _unplanned(prompt)
+    """Show a prompt that never went out: why, or that nothing excuses it."""
+    absent = ProvenPrompt(
+        origin=PromptOrigin.SCHEDULED, kind=due.kind, index=due.index, due_s=due.offset_s
+    )
+    due_ms = round(1000 * due.offset_s)
+    if is_missing:
+        return replace(absent, faults=("it was due and never went out",))
+    if due_ms == course.ended_ms:  # due in the very millisecond of the end: it may go out
+        return replace(absent, why=Why.AT_THE_END)
+    around = (s for s in logged if s.start_ms <= due_ms <= s.end_ms)
+    why = next((silence.why for silence in around), None)
+    fault = "it was due in a silence that no other entry bears out, and never went out"
+    return replace(absent, why=why, faults=() if why else (fault,))
+
+
+def _added(prompt: LoggedPrompt, course: _Course, policy: Policy | None) -> ProvenPrompt:
+    shown = _unplanned(prompt, course.log)
     because = prompt.leaf.fact("added_because")
     if because == AddedBecause.SUPERVISOR:
         return replace(shown, why=Why.SUPERVISOR)
     if because != AddedBecause.POSTERIOR:
-        return replace(shown, faults=("it was added and no reason is given",))
+        return _with(shown, "it was added and no reason is given")
     after_index = prompt.leaf.whole("after_index")
     shown = replace(shown, why=Why.POSTERIOR, index=after_index)
-    before = [
-        p for p in issued if p.planned_index == after_index and p.issued_ms <= prompt.issued_ms
-    ]
-    if not before or before[-1].fate is Fate.PASSED:
-        return replace(shown, faults=(f"prompt {after_index} was not missed before it",))
+    twins = [p for p in course.issued if p.leaf.fact("after_index") == after_index]
+    if twins[0] is not prompt:
+        return _with(shown, f"another one was added after prompt {after_index} before")
+    place = course.issued.index(prompt)
+    before = [p for p in course.issued[:place] if p.origin is PromptOrigin.SCHEDULED]
+    last = before[-1] if before else None
+    if last is None or last.planned_index != after_index or last.fate is Fate.PASSED:
+        return _with(shown, f"prompt {after_index} was not missed before it")
     if policy is None:
-        return replace(shown, faults=("the policy that says when it is due was not given",))
+        return _with(shown, "the policy that says when it is due was not given")
     gap_ms = course.planned.added_gap_ms(
         after_index, min_gap_s=policy.added.min_gap_s, mean_gap_s=policy.added.mean_gap_s
     )
-    return _timed(shown, prompt, before[-1], gap_ms)
+    return _timed(shown, prompt, last, course, gap_ms)
 
 
-def _timed(shown: ProvenPrompt, prompt: _Issued, before: _Issued, gap_ms: int) -> ProvenPrompt:
+def _timed(
+    shown: ProvenPrompt, prompt: LoggedPrompt, before: LoggedPrompt, course: _Course, gap_ms: int
+) -> ProvenPrompt:
     """Say when a prompt that a falling posterior added was due, and whether it kept to that."""
     told = prompt.leaf.fact("after_ms")
     resolved_ms = before.resolved_ms if before.resolved_ms is not None else told
     if not isinstance(resolved_ms, int):
-        return replace(shown, faults=("when the prompt before it was resolved is not told",))
+        return _with(shown, "when the prompt before it was resolved is not told")
     faults = []
-    if isinstance(told, int) and abs(told - resolved_ms) > _ROUNDING_MS:
+    if isinstance(told, int) and abs(told - resolved_ms) > ROUNDING_MS:
         faults.append("it names another moment at which the prompt before it was resolved")
     if not before.issued_ms <= resolved_ms:
         faults.append("the prompt before it was resolved before it went out")
-    if prompt.issued_ms < resolved_ms + gap_ms - _ROUNDING_MS:
+    if prompt.issued_ms < resolved_ms + gap_ms - ROUNDING_MS:
         faults.append("it went out before it was due")
-    return replace(shown, due_s=(resolved_ms + gap_ms) / 1000, faults=tuple(faults))
+    faults += _held_back(prompt, course, due_ms=resolved_ms + gap_ms)
+    return _with(replace(shown, due_s=(resolved_ms + gap_ms) / 1000), *faults)
 
 
-def _unplanned(prompt: _Issued) -> ProvenPrompt:
-    return ProvenPrompt(
+def _at_an_end(prompt: LoggedPrompt, course: _Course) -> ProvenPrompt:
+    """Show an opening or closing prompt; neither is a name for one that somebody added."""
+    shown, place = _unplanned(prompt, course.log), course.issued.index(prompt)
+    if prompt.origin is PromptOrigin.OPENING:
+        before = course.issued[:place]
+        begun = any(p.origin is not PromptOrigin.OPENING or p.fate is Fate.PASSED for p in before)
+        return _with(shown, "the lesson had begun before it") if begun else shown
+    if place + 1 < len(course.issued) or prompt.issued_ms < course.ended_ms - ROUNDING_MS:
+        return _with(shown, "it went out before the end")
+    due_ms = max(course.ended_ms, course.free_ms(prompt))
+    late = prompt.issued_ms > due_ms + MINUTE_MS
+    return _with(shown, "it went out more than a minute after the end") if late else shown
+
+
+def _unplanned(prompt: LoggedPrompt, log: SessionLog | None = None) -> ProvenPrompt:
+    shown = ProvenPrompt(
         origin=prompt.origin,
         kind=prompt.kind,
         issued_s=prompt.issued_ms / 1000,
         fate=prompt.fate,
     )
+    if prompt.answered_elsewhere:
+        shown = _with(shown, "what was logged as its answer is one to another prompt")
+    if log is not None and after_opening_ms(log, prompt.leaf) < prompt.issued_ms - MINUTE_MS:
+        shown = _with(shown, "it was logged long before it went out")
+    return shown
+
+
+def _with(shown: ProvenPrompt, *faults: str) -> ProvenPrompt:
+    return replace(shown, faults=(*shown.faults, *faults))

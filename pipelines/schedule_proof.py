@@ -7,56 +7,46 @@ From the log alone, with one thing that the log keeps sealed: the schedule's hea
 3. ``C`` follows from the opened secret and the header; it was in the log before any prompt.
 4. The root that the schedule hangs on is the root of the first so many entries, which held ``C``.
 5. Every cosignature that went into the seed is a known witness's.
-6. Every prompt of the schedule went out, or has a reason; no other one did, unless it was added.
-7. The sessions of the learner in the class are numbered without a gap.
+6. Its parameters are those of the policy that the header names.
+7. Every prompt of the schedule went out at once, or has a reason that entries logged before the
+   end bear out; no other one did, unless it was added.
+8. The sessions of the learner in the class are numbered without a gap, and those before ended.
+9. The end, too, lies under a checkpoint that the witnesses cosigned.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pipelines.leaf_kinds import PROMPT_ISSUED, SESSION_CLOSED, SESSION_OPENED
+from pipelines.lesson_terms import parameters_of
 from pipelines.schedule_header import SealedRecords
-from pipelines.schedule_prompts import ISSUED, ProvenPrompt, proven_prompts
+from pipelines.schedule_leaves import after_opening_ms
+from pipelines.schedule_prompts import ProvenPrompt, ProvenPrompts, proven_prompts
+from pipelines.schedule_silences import MINUTE_MS, Silence, total_s
+from pipelines.schedule_witnesses import (
+    FIXED,
+    FixedSchedule,
+    fixed_problems,
+    fixed_schedule,
+    witness_problems,
+)
 from pipelines.session_log import (
-    CLOSED,
-    OPENED,
     LoggedLeaf,
     NumberedSession,
     SessionLog,
 )
+from verifier.assurance import Assurance, LearnerPath
 from verifier.errors import InputError, InvalidRecordError, LedgerError
 from verifier.policy import Policy
-from verifier.schedule import ScheduleHeader, SchedulePromise, commitment
-from verifier.transparency.base64_text import from_base64
+from verifier.prompt import PromptOrigin
+from verifier.schedule import ScheduleHeader, commitment
+from verifier.session_state import SessionPhase
 from verifier.transparency.checkpoint import Checkpoint
-from verifier.transparency.cosignature import Cosignature, CosignatureVerifier
+from verifier.transparency.cosignature import CosignatureVerifier
 
-TIMELY_S: Final = 60
-"""A cosignature dated further from the opening than this would have left time to choose."""
-_FIXED: Final = "schedule_checkpoint_size"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixedSchedule:
-    """What was published of a schedule, and whose word for it there is.
-
-    Attributes
-    ----------
-    checkpoint_size
-        Entries under the checkpoint that the seed follows from.
-    witnesses
-        Names of those whose cosignatures are in the seed, of those whose keys were given.
-    unknown_cosignatures
-        Cosignatures in the seed that are by no key that was given.
-    asked
-        Name and key id of each witness that was to cosign, as the opening leaf tells.
-    """
-
-    promise: SchedulePromise
-    checkpoint_size: int
-    asked: tuple[str, ...]
-    witnesses: tuple[str, ...]
-    unknown_cosignatures: int
+LONGEST_S: Final = 366 * 86_400
+"""No lesson is longer, however long the engine was away: what is longer is not computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +63,14 @@ class ScheduleProof:
         When scheduled prompts ceased, seconds from the start, and how the session ended.
     prompts
         Every prompt that was due or went out, by time.
+    silences
+        When nothing could be asked, as the closing leaf tells it, and what else says so.
     number, sequence, gaps
         Its number among the learner's sessions in the class; all of these; numbers not in the log.
     problems
         What does not follow; empty if the proof holds.
+    notes
+        What is to be known besides, and is no problem.
     """
 
     session_id: str
@@ -86,10 +80,12 @@ class ScheduleProof:
     ended_s: float
     phase: str
     prompts: tuple[ProvenPrompt, ...]
+    silences: tuple[Silence, ...]
     number: int
     sequence: tuple[NumberedSession, ...]
     gaps: tuple[int, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
@@ -100,6 +96,11 @@ class ScheduleProof:
     def witnesses(self) -> tuple[str, ...]:
         """Names of the witnesses in its seed whose keys were given; none: unwitnessed."""
         return () if self.fixed is None else self.fixed.witnesses
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds nothing could be asked."""
+        return total_s(self.silences)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -130,7 +131,8 @@ def prove_schedule(
     witnesses
         Whose cosignatures are believed.
     policies
-        Among them that which the header names, whose gaps added prompts keep to.
+        Among them that which the header names. Where it is not, nobody can say whether the
+        schedule's parameters are what they should be, and that is a problem.
 
     Raises
     ------
@@ -141,22 +143,26 @@ def prove_schedule(
     LedgerError, InvalidRecordError
         If a record or the receipt does not verify: then there is nothing to compare.
     """
-    closing, opening = _closing(log), _one(log, OPENED)
+    closing, opening = _closing(log), _one(log, SESSION_OPENED)
     header = records.header(opening, log.verifier)
-    problems = [*_sequence_problems(log), *records.header_problems(header, opening)]
-    fixed = _fixed(log, opening, closing, header, witnesses)
-    problems += _commitment_problems(log, opening, closing, header)
-    problems += [] if fixed is None else _fixed_problems(log, closing, fixed, witnesses)
-    ended_s = closing.whole("lesson_end_ms") / 1000
-    prompts = proven_prompts(
+    ended_s = _ended_s(log, closing)
+    policy = next((p for p in policies if p.digest == header.policy_digest), None)
+    fixed = fixed_schedule(log, opening, closing, header, witnesses)
+    proven = proven_prompts(
         log,
         None if fixed is None else fixed.promise,
         ended_s=ended_s,
         silences_ms=closing.fact("silences_ms"),
         record_of=records.of_answer,
-        policy=next((p for p in policies if p.digest == header.policy_digest), None),
+        policy=policy,
     )
-    problems += [f"prompt {prompt.name}: {fault}" for prompt in prompts for fault in prompt.faults]
+    problems = [*_sequence_problems(log), *records.header_problems(header, opening)]
+    problems += _commitment_problems(log, opening, closing, header)
+    problems += [] if fixed is None else fixed_problems(log, closing, fixed, witnesses)
+    problems += _policy_problems(header, opening, policy)
+    problems += _prompt_problems(closing, fixed, proven)
+    problems += [*_count_problems(closing, proven.prompts), *_numbering_problems(log)]
+    problems += witness_problems(log, witnesses)
     return ScheduleProof(
         session_id=header.session_id,
         checkpoint=log.checkpoint,
@@ -164,11 +170,13 @@ def prove_schedule(
         fixed=fixed,
         ended_s=ended_s,
         phase=str(closing.fact("phase")),
-        prompts=prompts,
+        prompts=proven.prompts,
+        silences=proven.silences,
         number=opening.whole("session_number"),
         sequence=log.sequence,
         gaps=log.gaps,
-        problems=(*problems, *_count_problems(closing, prompts), *_numbering_problems(log)),
+        problems=tuple(problems),
+        notes=_notes(header, closing),
     )
 
 
@@ -180,12 +188,26 @@ def _one(log: SessionLog, kind: str) -> LoggedLeaf:
 
 
 def _closing(log: SessionLog) -> LoggedLeaf:
-    if not log.of_kind(CLOSED):
+    if not log.of_kind(SESSION_CLOSED):
         raise InputError(
             "the session has not ended under the log's checkpoint: the schedule's secret is "
             "opened in the closing entry, so ask again then"
         )
-    return _one(log, CLOSED)
+    return _one(log, SESSION_CLOSED)
+
+
+def _ended_s(log: SessionLog, closing: LoggedLeaf) -> float:
+    """Return when scheduled prompts ceased; ``InvalidRecordError`` for what no lesson is.
+
+    Before anything is computed of it: a schedule of a thousand years takes a while.
+    """
+    ended_ms, closed_ms = closing.whole("lesson_end_ms"), after_opening_ms(log, closing)
+    if not 0 <= ended_ms <= min(closed_ms, 1000 * LONGEST_S):
+        raise InvalidRecordError(
+            f"the closing leaf says that the lesson took {ended_ms} ms and is dated "
+            f"{closed_ms} ms after the opening"
+        )
+    return ended_ms / 1000
 
 
 def _sequence_problems(log: SessionLog) -> list[str]:
@@ -197,77 +219,17 @@ def _sequence_problems(log: SessionLog) -> list[str]:
         found = {place for place in places if place is not None}
         missing = sorted(set(range(max(found, default=0) + 1)) - found)
         problems.append(f"the session's leaves are not numbered in one row: missing {missing}")
-    if (first.leaf.kind, last.leaf.kind) != (OPENED, CLOSED):
+    if (first.leaf.kind, last.leaf.kind) != (SESSION_OPENED, SESSION_CLOSED):
         problems.append("the session's leaves do not begin with its opening and end with its end")
     told = last.fact("first_index"), last.fact("last_index")
     if told != (first.index, log.leaves[-2].index):
         problems.append(f"the closing leaf speaks of entries {told[0]} to {told[1]}")
+    committed = [each.leaf.commitment for each in log.leaves if each.leaf.commitment is not None]
+    if len(set(committed)) != len(committed):
+        problems.append("one of the session's records was logged twice")
+    if any(after_opening_ms(log, logged) < -MINUTE_MS for logged in log.leaves):
+        problems.append("an entry is dated before the session's opening")
     return problems
-
-
-def _fixed(
-    log: SessionLog,
-    opening: LoggedLeaf,
-    closing: LoggedLeaf,
-    header: ScheduleHeader,
-    witnesses: Sequence[CosignatureVerifier],
-) -> FixedSchedule | None:
-    """Return what was published; None where nothing was before the session was given up."""
-    if closing.fact(_FIXED) is None:
-        return None
-    size = closing.whole(_FIXED)
-    promise = SchedulePromise(
-        secret=closing.octets("schedule_secret"),
-        header=header,
-        committed=opening.octets("schedule_commitment"),
-        checkpoint_root=log.root_at(size),  # recomputed, whatever the closing leaf says
-        cosignatures=_cosignatures(closing),
-    )
-    head = Checkpoint(origin=log.checkpoint.origin, size=size, root=promise.checkpoint_root)
-    known = _cosigners(head, promise.cosignatures, witnesses)
-    return FixedSchedule(
-        promise=promise,
-        checkpoint_size=size,
-        asked=_asked(opening),
-        witnesses=known,
-        unknown_cosignatures=len(promise.cosignatures) - len(known),
-    )
-
-
-def _cosignatures(closing: LoggedLeaf) -> tuple[bytes, ...]:
-    told = closing.fact("schedule_cosignatures")
-    if told is None:  # logged before there were witnesses
-        return ()
-    if not isinstance(told, list) or not all(isinstance(text, str) for text in told):
-        raise InvalidRecordError("schedule_cosignatures is no list of texts")
-    return tuple(map(from_base64, told))
-
-
-def _asked(opening: LoggedLeaf) -> tuple[str, ...]:
-    told = opening.fact("witnesses") or []
-    if not isinstance(told, list) or not all(isinstance(text, str) for text in told):
-        raise InvalidRecordError("the opening leaf's witnesses are no list of texts")
-    return tuple(told)
-
-
-def _cosigners(
-    head: Checkpoint, cosignatures: Sequence[bytes], witnesses: Sequence[CosignatureVerifier]
-) -> tuple[str, ...]:
-    """Return the name of the witness behind each cosignature, of those that are known."""
-    text = head.text()
-    found = [
-        next((witness.name for witness in witnesses if _is_by(witness, text, cosignature)), None)
-        for cosignature in cosignatures
-    ]
-    return tuple(sorted(name for name in found if name is not None))
-
-
-def _is_by(witness: CosignatureVerifier, text: str, cosignature: bytes) -> bool:
-    try:
-        witness.verify_bytes(text, Cosignature.from_bytes(cosignature))
-    except (LedgerError, InvalidRecordError):
-        return False
-    return True
 
 
 def _commitment_problems(
@@ -277,34 +239,48 @@ def _commitment_problems(
     secret = closing.octets("schedule_secret")
     if commitment(secret, header) != opening.octets("schedule_commitment"):
         problems.append("the commitment does not follow from secret and header")
-    if closing.fact(_FIXED) is None and log.of_kind(ISSUED):
-        problems.append("prompts went out before there was a schedule")
+    if closing.fact(FIXED) is None:
+        if log.of_kind(PROMPT_ISSUED):
+            problems.append("prompts went out before there was a schedule")
+        if len(log.leaves) > 2 or closing.fact("phase") != SessionPhase.ABANDONED:
+            problems.append("the session was held without a schedule")
     return problems
 
 
-def _fixed_problems(
-    log: SessionLog,
-    closing: LoggedLeaf,
-    fixed: FixedSchedule,
-    witnesses: Sequence[CosignatureVerifier],
+def _policy_problems(
+    header: ScheduleHeader, opening: LoggedLeaf, policy: Policy | None
 ) -> list[str]:
-    problems = []
-    size, opening = fixed.checkpoint_size, log.leaves[0]
-    if fixed.promise.checkpoint_root != closing.octets("schedule_checkpoint_root"):
-        problems.append(f"the root of the first {size} entries is not the one the session names")
-    # It held C, and was signed before anything happened that a choice among roots could suit.
-    if not opening.index < size <= log.leaves[1].index:
-        problems.append(f"a checkpoint of {size} entries is not one between opening and prompts")
-    opened_at = opening.leaf.time.timestamp()
-    dated = [Cosignature.from_bytes(each).timestamp for each in fixed.promise.cosignatures]
-    if any(abs(timestamp - opened_at) > TIMELY_S for timestamp in dated):
-        problems.append(f"a cosignature is not dated within {TIMELY_S} s of the opening")
-    if len(set(fixed.witnesses)) != len(fixed.witnesses):
-        problems.append("a witness cosigned twice: which of both to take was a choice")
-    if fixed.unknown_cosignatures and witnesses:
-        count = fixed.unknown_cosignatures
-        problems.append(f"{count} cosignatures in the seed are by none of the witnesses given")
+    if policy is None:
+        return ["the policy that the header names is not known: give it with --policy"]
+    try:
+        assurance = Assurance(str(opening.leaf.assurance))
+        wanted = parameters_of(policy, assurance, LearnerPath(str(opening.fact("path"))))
+    except ValueError:
+        return ["the opening leaf names no assurance or no path"]
+    if header.parameters != wanted:
+        return ["the schedule's parameters are not those of the policy that the header names"]
+    return []
+
+
+def _prompt_problems(
+    closing: LoggedLeaf, fixed: FixedSchedule | None, proven: ProvenPrompts
+) -> list[str]:
+    problems = list(proven.problems)
+    for prompt in proven.prompts:
+        problems += [f"prompt {prompt.name}: {fault}" for fault in prompt.faults]
+    phase = closing.fact("phase")
+    closings = [p for p in proven.prompts if p.origin is PromptOrigin.CLOSING]
+    if phase not in {SessionPhase.CLOSED, SessionPhase.ABANDONED}:
+        problems.append("the closing leaf names no phase in which a session ends")
+    if fixed is not None and phase == SessionPhase.CLOSED and not closings:
+        problems.append("the session was closed without a closing prompt")
     return problems
+
+
+def _notes(header: ScheduleHeader, closing: LoggedLeaf) -> tuple[str, ...]:
+    if closing.fact("policy_digest") in {None, header.policy_digest}:
+        return ()
+    return ("scored under another policy than its schedule was drawn under",)
 
 
 def _count_problems(closing: LoggedLeaf, prompts: Sequence[ProvenPrompt]) -> list[str]:
@@ -328,6 +304,12 @@ def _numbering_problems(log: SessionLog) -> list[str]:
     if log.gaps:
         told = ", ".join(map(str, log.gaps))
         problems.append(f"session numbers {told} of this learner and class are not in the log")
+    own = log.leaves[0].fact("session_number")
+    problems += [
+        f"session {session.number} of this learner and class never ended"
+        for session in log.sequence
+        if isinstance(own, int) and session.number < own and session.phase is None
+    ]
     if len(set(numbers)) != len(numbers) or min(numbers, default=0) < 0:
         problems.append("two sessions of this learner and class have one number, or one has none")
     return problems

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pipelines.schedule_prompts import Fate, ProvenPrompt, Why
+from pipelines.schedule_leaves import Fate
+from pipelines.schedule_prompts import ProvenPrompt
+from pipelines.schedule_silences import Why
 from verifier.prompt import PromptOrigin
 
 ORIGIN_TEXT: Final[Mapping[PromptOrigin, tuple[str, str]]] = {
@@ -21,6 +23,7 @@ FATE_TEXT: Final[Mapping[Fate, tuple[str, str]]] = {
 WHY_TEXT: Final[Mapping[Why, tuple[str, str]]] = {
     Why.BEFORE_OPENING: ("开场核验通过之前", "before the opening check passed"),
     Why.LOCKED_OUT: ("多次失败后的暂停", "pause after too many failed answers"),
+    Why.CALLED: ("工作人员联系期间", "while an officer called"),
     Why.ENGINE_AWAY: ("引擎停机", "the engine was away"),
     Why.PROMPT_OPEN: ("课程结束时另有验证未答", "another prompt was open at the end"),
     Why.AT_THE_END: ("恰在课程结束时", "due at the very end"),

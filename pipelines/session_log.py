@@ -8,20 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
+from pipelines.leaf_kinds import SESSION_CLOSED, SESSION_OPENED
 from pipelines.log_reader import LogReader
 from verifier.errors import InvalidRecordError, LedgerError, UnknownSubjectError
 from verifier.transparency.base64_text import from_base64
 from verifier.transparency.canonical_json import JSONValue, canonical_json
-from verifier.transparency.checkpoint import Checkpoint
+from verifier.transparency.checkpoint import Checkpoint, open_checkpoint
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash, root_of
 from verifier.transparency.note import NoteVerifier
 from verifier.transparency.tile_paths import bundles_of, decode_bundle
-
-OPENED: Final = "session_opened"
-CLOSED: Final = "session_closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +74,8 @@ class SessionLog:
         Of all entries under the checkpoint; 32 bytes each.
     verifier
         Whose signature the checkpoint carries.
+    heads
+        The checkpoint, and the last one that was cosigned, as they lie there; not checked.
     """
 
     verifier: NoteVerifier
@@ -84,6 +83,7 @@ class SessionLog:
     leaves: tuple[LoggedLeaf, ...]
     sequence: tuple[NumberedSession, ...]
     hashes: Sequence[bytes]
+    heads: tuple[bytes, ...] = ()
 
     @property
     def gaps(self) -> tuple[int, ...]:
@@ -121,7 +121,9 @@ def read_session_log(folder: Path, session_id: str, verifier: NoteVerifier | Non
     """
     reader = LogReader(folder / "log")
     trusted = verifier or NoteVerifier.from_vkey(reader.own_vkey())
-    checkpoint = reader.checkpoint(trusted)
+    witnessed = reader.witnessed_bytes()  # first: beside a writer it must not be the newer one
+    signed = reader.checkpoint_bytes()
+    checkpoint = open_checkpoint(signed, trusted)
     leaves, hashes = [], []
     named = b'"session_id":' + canonical_json(session_id)
     for index, entry in _entries(reader, checkpoint.size):
@@ -140,6 +142,7 @@ def read_session_log(folder: Path, session_id: str, verifier: NoteVerifier | Non
         leaves=tuple(leaves),
         sequence=_sequence(reader, checkpoint.size, leaves[0].leaf),
         hashes=hashes,
+        heads=(signed,) if witnessed is None else (signed, witnessed),
     )
 
 
@@ -154,16 +157,16 @@ def _entries(reader: LogReader, size: int) -> Iterator[tuple[int, bytes]]:
 def _sequence(reader: LogReader, size: int, first: Leaf) -> tuple[NumberedSession, ...]:
     """Return all sessions of a session's learner in its class, by the learner's reference."""
     class_id = first.facts.get("class_id")
-    if first.kind != OPENED or first.learner is None:
+    if first.kind != SESSION_OPENED or first.learner is None:
         return ()
     named = b'"learner":' + canonical_json(first.learner)
     opened: list[tuple[int, Leaf]] = []
     phases: dict[str | None, str] = {}
     for leaf in (Leaf.parse(entry) for _, entry in _entries(reader, size) if named in entry):
         number = leaf.facts.get("session_number")
-        if leaf.kind == OPENED and leaf.facts.get("class_id") == class_id:
+        if leaf.kind == SESSION_OPENED and leaf.facts.get("class_id") == class_id:
             opened.append((number if isinstance(number, int) else -1, leaf))
-        elif leaf.kind == CLOSED:
+        elif leaf.kind == SESSION_CLOSED:
             phases[leaf.session_id] = str(leaf.facts.get("phase"))
     return tuple(
         NumberedSession(

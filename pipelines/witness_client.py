@@ -12,10 +12,9 @@ from verifier.errors import InvalidRecordError, LedgerError
 from verifier.transparency.checkpoint import parse_decimal
 from verifier.transparency.cosignature import CosignatureVerifier
 from verifier.transparency.note import NoteSignature, parse_signature_line
-from verifier.transparency.witness_request import AddCheckpoint
+from verifier.transparency.witness_request import SIZE_TYPE, AddCheckpoint
 
 ANSWERS_WITHIN_S: Final = 3.0
-SIZE_TYPE: Final = "text/x.tlog.size"
 _MOST_BYTES: Final = 64 * 1024
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 

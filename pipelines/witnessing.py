@@ -22,7 +22,6 @@ from pipelines.durable_files import as_ledger_error, make_folder, replace_file
 from pipelines.witness_client import ANSWERS_WITHIN_S, WitnessAnswer, WitnessClient
 from verifier.errors import VerifierError
 from verifier.transparency.checkpoint import Checkpoint
-from verifier.transparency.cosignature import CosignatureVerifier
 from verifier.transparency.note import NoteSignature, SignedNote
 from verifier.transparency.witness_request import AddCheckpoint
 
@@ -129,14 +128,14 @@ class Witnessing:
             desk.client.close()
 
     @property
-    def verifiers(self) -> tuple[CosignatureVerifier, ...]:
-        """The keys of the witnesses that are asked."""
-        return tuple(desk.client.address.verifier for desk in self._desks)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """Name and key id of each witness that is asked."""
         return tuple(desk.name for desk in self._desks)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Those of them that did not cosign when they were asked last."""
+        return tuple(desk.name for desk in self._desks if desk.failures)
 
     def carry_to(self, carry: Carry) -> None:
         """Hand the lines that checkpoints get to ``carry`` from now on."""
@@ -192,7 +191,10 @@ class Witnessing:
                 if self._closed or found is None:
                     return
             answer = self._asked(desk, found)
-            self._settle(desk, found, answer)
+            try:
+                self._settle(desk, found, answer)
+            except Exception as error:  # noqa: BLE001 - the thread must outlive a bug; it is logged
+                logger.error("what a witness said was lost: %s", type(error).__name__)  # noqa: TRY400 - a traceback could carry what it is about
 
     def _next(self, desk: _Desk) -> _Round | None:
         """Return what to ask ``desk`` for now; lets go of what it is not asked for any more."""

@@ -89,6 +89,16 @@ class Application:
     flushing: Repeatedly
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Upkeep:
+    """What goes on by itself for as long as the application is open."""
+
+    publishing: Repeatedly
+    sweeping: Repeatedly
+    beating: Repeatedly
+    flushing: Repeatedly
+
+
 @contextmanager
 def open_application(
     settings: Settings,
@@ -209,27 +219,7 @@ def open_application(
             )
             store.on_saved = dispatcher.touch
 
-            def sweep() -> None:
-                uploads.forget_expired()
-                engine.abandon_expired()
-                with database.writing() as tx:
-                    forget_before(tx, clock.now() - REPLIES_KEPT)
-
-            def show_life() -> None:
-                with database.writing() as tx:
-                    beat(tx, at=clock.now())
-
-            def flush() -> None:
-                playback.flush(at=clock.now())
-
-            show_life()
-            with (
-                dispatcher,
-                Repeatedly("publishing", archive.publish, PUBLISH_EVERY_S) as publishing,
-                Repeatedly("sweeping", sweep, SWEEP_EVERY_S) as sweeping,
-                Repeatedly("beating", show_life, BEAT_EVERY_S) as beating,
-                Repeatedly("flushing", flush, FLUSH_EVERY_S) as flushing,
-            ):
+            with _upkeep_of(engine, database, playback, uploads) as upkeep, dispatcher:
                 yield Application(
                     settings=settings,
                     clock=clock,
@@ -249,16 +239,46 @@ def open_application(
                     calibrations=calibrations,
                     turns=turns,
                     enrolling=Shares(ENROLMENTS_AT_ONCE),
-                    publishing=publishing,
-                    sweeping=sweeping,
-                    beating=beating,
-                    flushing=flushing,
+                    publishing=upkeep.publishing,
+                    sweeping=upkeep.sweeping,
+                    beating=upkeep.beating,
+                    flushing=upkeep.flushing,
                 )
-            flush()
-            show_life()
-            archive.publish()  # what was acknowledged last need not wait for the next start
     finally:
         database.close()
+
+
+@contextmanager
+def _upkeep_of(
+    engine: LessonEngine, database: Database, playback: PlaybackBook, uploads: Uploads
+) -> Iterator[_Upkeep]:
+    """Do whatever goes on by itself until the context ends, and all but the sweeping once more."""
+    clock, archive = engine.clock, engine.archive
+
+    def sweep() -> None:
+        uploads.forget_expired()
+        engine.abandon_expired()
+        with database.writing() as tx:
+            forget_before(tx, clock.now() - REPLIES_KEPT)
+
+    def show_life() -> None:
+        with database.writing() as tx:
+            beat(tx, at=clock.now())
+
+    def flush() -> None:
+        playback.flush(at=clock.now())
+
+    show_life()
+    with (
+        Repeatedly("publishing", archive.publish, PUBLISH_EVERY_S) as publishing,
+        Repeatedly("sweeping", sweep, SWEEP_EVERY_S) as sweeping,
+        Repeatedly("beating", show_life, BEAT_EVERY_S) as beating,
+        Repeatedly("flushing", flush, FLUSH_EVERY_S) as flushing,
+    ):
+        yield _Upkeep(publishing=publishing, sweeping=sweeping, beating=beating, flushing=flushing)
+    flush()
+    show_life()
+    archive.publish_witnessed()  # what came last need not wait for the next start
 
 
 def _clock(given: Clock | None, database: Database) -> Clock:

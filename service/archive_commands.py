@@ -166,6 +166,7 @@ def _report_json(report: VerificationReport) -> dict[str, object]:
         "opened": report.opened,
         "forgotten": report.forgotten,
         "key_from_archive": report.key_from_archive,
+        "witnessed": report.witnessed,
         "problems": report.problems,
     }
 
@@ -200,6 +201,8 @@ def _print_report(report: VerificationReport) -> None:
         out.print(f"problem: {problem}", markup=False)
     if report.key_from_archive:
         out.print("key taken from the archive itself: it agrees with itself, no more is shown")
+    if report.witnessed is not None:
+        out.print(f"witnessed up to entry {report.witnessed} of {report.entries}", markup=False)
     counts = f"{report.entries} entries, {report.pending} pending, {report.objects} objects"
     if report.opened or report.forgotten:
         counts += f", {report.opened} opened, {report.forgotten} forgotten"

@@ -16,8 +16,9 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from verifier.errors import InputError
 
@@ -80,6 +81,11 @@ class LearnerToken(Credential):
 
     __slots__ = ()
     form = re.compile("zx_learner_[A-Za-z0-9_-]{43}")
+
+
+CODE_LIVES: Final = timedelta(minutes=10)
+CODES_TRIED_PER_MINUTE: Final = 60
+"""Of one session: guessing is slow, and nobody else is locked out by it."""
 
 
 class OneTimeCode(Credential):

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from pipelines.lesson import Lesson, PromptView
+from pipelines.lesson_engine import Followed
 from verifier.errors import ProtocolError, UnknownSubjectError, VerifierError
 from verifier.protocols import Clock
 from verifier.session_state import SessionPhase
@@ -39,7 +40,6 @@ THREADS: Final = 4
 """That ask the engine: a few more than one, so that a slow session does not hold up all others."""
 _LONGEST_RETRY_S: Final = 30.0
 _JUST_AFTER: Final = timedelta(milliseconds=1)
-_OVER: Final = frozenset({SessionPhase.CLOSED, SessionPhase.ABANDONED})
 
 
 class TooManyStreamsError(VerifierError):
@@ -81,18 +81,17 @@ class Standing:
     def of(cls, lesson: Lesson, prompt: PromptView | None) -> Self:
         """Sum up a lesson."""
         state = lesson.state
-        running = state.phase is SessionPhase.RUNNING
         return cls(
             phase=state.phase,
-            clock_runs=running and state.paused_at is None and state.open_prompt is None,
-            paused_until=None if state.phase in _OVER else state.paused_until,
+            clock_runs=state.clock_runs,
+            paused_until=state.paused_until,
             prompt=prompt,
         )
 
     @property
     def is_over(self) -> bool:
         """Whether the session has ended."""
-        return self.phase in _OVER
+        return self.phase.is_final
 
 
 class Follower(Protocol):
@@ -136,12 +135,8 @@ class PromptSource(Protocol):
         """Where the lessons lie."""
         ...
 
-    def poll(self, session_id: str, *, streaming: bool = False) -> PromptView | None:
-        """Let happen what is due; return the prompt that waits."""
-        ...
-
-    def next_due(self, session_id: str) -> datetime | None:
-        """Return when ``poll`` may next have something to do."""
+    def follow(self, session_id: str, *, streaming: bool = False) -> Followed:
+        """Let happen what is due; return where that leaves the lesson, and when to ask again."""
         ...
 
 
@@ -169,6 +164,7 @@ class _Followed:
     queued: bool = False
     worker: int | None = None
     again: bool = False
+    waits: bool = False  # was told before, so that whoever is late from now on is the engine
     failures: int = 0
 
 
@@ -190,7 +186,7 @@ class Dispatcher:
         self._numbers = count()
         self._work: SimpleQueue[_Followed | None] = SimpleQueue()
         self._stopped = False
-        self._failing = False
+        self._failing: set[str] = set()
         self._timer = Thread(target=self._keep_time, name="delivery-timer", daemon=True)
         self._workers = [
             Thread(target=self._serve, name=f"delivery-{number}", daemon=True)
@@ -221,6 +217,11 @@ class Dispatcher:
     def open_streams(self) -> int:
         """How many streams are open, in all."""
         return self._streams.total()
+
+    @property
+    def failing(self) -> bool:
+        """Whether there is a session of which its follower cannot be told."""
+        return bool(self._failing)
 
     @contextmanager
     def follow(self, session_id: str, *, whose: str, follower: Follower) -> Iterator[None]:
@@ -279,6 +280,7 @@ class Dispatcher:
     def _forget(self, followed: _Followed) -> None:
         if self._is_current(followed):
             del self._followed[followed.session_id]
+            self._works(followed.session_id)  # or nobody is left who would find out
 
     def _queue(self, followed: _Followed) -> None:
         if followed.worker is not None:
@@ -323,19 +325,19 @@ class Dispatcher:
         """Tell a follower where its session stands, and note when to do so again."""
         standing, due = None, None
         try:
-            standing, due = self._look(followed.session_id)
+            standing, due = self._look(followed.session_id, streaming=followed.waits)
         except UnknownSubjectError:
             followed.follower.end(None)
         except Exception as error:  # noqa: BLE001 - the thread must outlive a bug; it is logged
-            self._report(failing=True, kind=type(error).__name__)
+            self._fails(followed, type(error).__name__)
             self._done(followed, due=None, retry=True)
             return
         else:
-            self._report(failing=False, kind="")
             followed.follower.tell(standing)
+            followed.waits = True
         self._done(followed, due=due, retry=False, over=standing is None or standing.is_over)
 
-    def _look(self, session_id: str) -> tuple[Standing, datetime | None]:
+    def _look(self, session_id: str, *, streaming: bool) -> tuple[Standing, datetime | None]:
         """Return where a session stands and when it has to be looked at again.
 
         Raises
@@ -345,18 +347,17 @@ class Dispatcher:
         VerifierError
             If the engine cannot say.
         """
-        prompt, due = None, None
         try:
-            prompt = self._source.poll(session_id, streaming=True)
-            due = self._source.next_due(session_id)
+            found = self._source.follow(session_id, streaming=streaming)
         except ProtocolError as error:
             if error.code != "session_over":
                 raise
-        with self._source.store.reading() as unit:
-            standing = Standing.of(unit.lesson(session_id), prompt)
+            with self._source.store.reading() as unit:
+                return Standing.of(unit.lesson(session_id), None), None
+        standing, prompt, due = Standing.of(found.lesson, found.prompt), found.prompt, found.due
         if prompt is not None:  # a prompt that is too late to be answered is not shown any longer
             gone_at = prompt.closes_at + _JUST_AFTER
-            due = gone_at if due is None else min(due, gone_at)
+            due = min(due, gone_at)
         return standing, due
 
     def _done(
@@ -364,6 +365,8 @@ class Dispatcher:
     ) -> None:
         with self._changed:
             followed.worker = None
+            if not retry:
+                self._works(followed.session_id)
             if over:
                 self._forget(followed)
             if not self._is_current(followed):
@@ -384,10 +387,17 @@ class Dispatcher:
         followed.retry_at = monotonic() + wait_s
         heapq.heappush(self._retries, (followed.retry_at, next(self._numbers), followed))
 
-    def _report(self, *, failing: bool, kind: str) -> None:
-        if failing is not self._failing:
-            self._failing = failing
-            if failing:  # by its kind only: a message might carry what it was about
+    def _fails(self, followed: _Followed, kind: str) -> None:
+        """Log the first of those that fail, and no other while there is one."""
+        with self._changed:
+            if not self._is_current(followed):
+                return
+            if not self._failing:  # by its kind only: a message might carry what it was about
                 logger.error("delivery fails: %s", kind)
-            else:
+            self._failing.add(followed.session_id)
+
+    def _works(self, session_id: str) -> None:
+        if session_id in self._failing:
+            self._failing.discard(session_id)
+            if not self._failing:
                 logger.warning("delivery works again")

@@ -17,7 +17,6 @@ from service.sql import playback
 from service.sql.database import Database
 from service.sql.lesson_store import SqlLessonUnit
 from service.sql.playback import LedgerPart, WatchedSession
-from verifier.assurance import Assurance
 from verifier.errors import ProtocolError, VerifierError
 from verifier.playback import Heartbeat, Stretch
 from verifier.playback_ledger import PlaybackLedger
@@ -133,10 +132,6 @@ class PlaybackBook:
         playback.keep(unit.tx, parts)
         playback.forget_memory(unit.tx, session_id)
 
-    def is_required(self, assurance: Assurance) -> bool:
-        """Say whether sessions of that assurance earn nothing without heartbeats."""
-        return assurance.value in self.rules.required_for
-
     def _page(self, session_id: str) -> _Page:
         with self._lock:
             page = self._pages.get(session_id)
@@ -157,7 +152,7 @@ class PlaybackBook:
             raise ProtocolError("session_over", "the session has ended")
         ledger = PlaybackLedger(
             self.rules,
-            required=self.is_required(session.assurance),
+            required=self.rules.is_required(session.assurance),
             stretches=stretches,
             memory=memory,
         )

@@ -90,6 +90,7 @@ def proof_json(proof: ScheduleProof) -> Mapping[str, object]:
         "ok": proof.ok,
         "session_id": proof.session_id,
         "problems": list(proof.problems),
+        "notes": list(proof.notes),
         "origin": proof.checkpoint.origin,
         "log_size": proof.checkpoint.size,
         "header": proof.header.to_record(),
@@ -108,6 +109,15 @@ def proof_json(proof: ScheduleProof) -> Mapping[str, object]:
         "phase": proof.phase,
         "ended_s": proof.ended_s,
         "counts": dict(proof.counts),
+        "silent_s": proof.silent_s,
+        "silences": [
+            {
+                "from_s": silence.start_ms / 1000,
+                "until_s": silence.end_ms / 1000,
+                "why": silence.why,
+            }
+            for silence in proof.silences
+        ],
         "prompts": [_prompt_json(prompt) for prompt in proof.prompts],
         "session_number": proof.number,
         "gaps": list(proof.gaps),
@@ -132,9 +142,9 @@ def witnessed(proof: ScheduleProof) -> str:
     told = [f"witnessed by {by}" if by else "unwitnessed"]
     if fixed.unknown_cosignatures:
         told.append(f"cosignatures by keys that were not given: {fixed.unknown_cosignatures}")
-    silent = len(fixed.asked) - len(fixed.promise.cosignatures)
-    if silent > 0:
-        told.append(f"asked, and not in the seed: {silent} of {len(fixed.asked)} witnesses")
+    absent = [each for each in fixed.asked if each.rpartition("+")[0] not in fixed.witnesses]
+    if not fixed.unknown_cosignatures and absent:
+        told.append(f"asked, and not in the seed: {', '.join(absent)}")
     return "; ".join(told)
 
 
@@ -179,9 +189,12 @@ def _print(proof: ScheduleProof, *, key_from_archive: bool) -> None:
         out.print(f"session {session.number}: {session.session_id} {phase}{mark}", markup=False)
     for problem in proof.problems:
         out.print(f"problem: {problem}", markup=False)
+    for note in proof.notes:
+        out.print(f"note: {note}", markup=False)
     if key_from_archive:
         out.print("key taken from the archive itself: it agrees with itself, no more is shown")
     told = ", ".join(f"{count} {name}" for name, count in proof.counts.items())
+    told += f"; {proof.silent_s:.0f} s in {len(proof.silences)} silences"
     verdict = "OK" if proof.ok else f"NOT OK: {len(proof.problems)} problems"
     out.print(f"{verdict} ({told}; {witnessed(proof)})", markup=False)
 

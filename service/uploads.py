@@ -13,6 +13,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Final
 
+from service.announced import AnnouncedAnswers
 from verifier.errors import VerifierError
 from verifier.protocols import Clock
 
@@ -94,7 +95,10 @@ class Upload:
 
 
 class Uploads:
-    """All uploads of this process; safe for threads."""
+    """All uploads of this process; safe for threads.
+
+    ``announced``: also what was announced by being sent to an engine that was too busy.
+    """
 
     def __init__(
         self,
@@ -103,6 +107,7 @@ class Uploads:
         most_bytes: int = MOST_BYTES,
         most_bytes_of_one: int = MOST_BYTES_OF_ONE,
     ) -> None:
+        self.announced = AnnouncedAnswers(clock)
         self._clock = clock
         self._most_bytes = most_bytes
         self._most_bytes_of_one = most_bytes_of_one
@@ -189,6 +194,7 @@ class Uploads:
 
     def forget_expired(self) -> None:
         """Forget whatever came too late; for a worker to call."""
+        self.announced.forget_expired()
         with self._lock:
             self._forget_expired()
 

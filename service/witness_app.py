@@ -21,14 +21,13 @@ from starlette.requests import ClientDisconnect
 from pipelines.witness import ALARMS, Witness, WitnessReply
 from pipelines.witness_alarms import read_alarm, read_alarms
 from verifier.errors import LedgerError
-from verifier.transparency.witness_request import Refusal
+from verifier.transparency.witness_request import SIZE_TYPE, Refusal
 
 logger = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 64 * 1024
 """63 hashes and a checkpoint with post-quantum signatures take less than half of it."""
 ARRIVES_WITHIN_S: Final = 10.0
-SIZE_TYPE: Final = "text/x.tlog.size"
 
 _STATUS: Final = {
     Refusal.MALFORMED: HTTPStatus.BAD_REQUEST,

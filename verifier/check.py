@@ -135,14 +135,17 @@ class SessionEvidence:
         Names with digest or version of what made and will judge the findings.
     path
         How the learner was known: by the face, or by an officer's grant made before.
+    pauses
+        Stretches (start, end) in seconds in which the whole lesson stood still, by time and not
+        overlapping: they are no part of what has to be attended.
     extra
         Keys this version does not know, kept and otherwise ignored.
 
     Raises
     ------
     InvalidRecordError
-        If a number is not finite or negative, a check lies beyond ``duration_s``, or there are
-        more than ``MAX_CHECKS``.
+        If a number is not finite or negative, a check or pause lies beyond ``duration_s``, pauses
+        are out of order, or there are more than ``MAX_CHECKS`` of either.
     """
 
     session_id: str
@@ -156,6 +159,7 @@ class SessionEvidence:
     model: str | None = None
     policy: str | None = None
     path: LearnerPath = LearnerPath.FACE
+    pauses: tuple[tuple[float, float], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
     def __post_init__(self) -> None:
@@ -170,6 +174,17 @@ class SessionEvidence:
         if self.checks:
             last = self.checks[-1].t
             _require(last <= self.duration_s, "t", last, f"at most duration_s {self.duration_s}")
+        self._require_pauses()
+
+    def _require_pauses(self) -> None:
+        count = len(self.pauses)
+        _require(count <= MAX_CHECKS, "pauses", count, f"{MAX_CHECKS} or fewer")
+        before_s = 0.0
+        for start_s, end_s in self.pauses:
+            follows = before_s <= start_s < end_s <= self.duration_s  # NaN fails it
+            wanted = f"from {before_s} s to {self.duration_s} s, the end after the start"
+            _require(follows, "pauses", [start_s, end_s], wanted)
+            before_s = end_s
 
     def to_json(self) -> str:
         """Return the public form on one line, without a line break."""
@@ -183,6 +198,7 @@ class SessionEvidence:
         # Absent means by the face, so that records from before there was another way keep
         # their bytes, which seed the score.
         optional["path"] = None if self.path is LearnerPath.FACE else self.path.value
+        optional["pauses"] = [list(pause) for pause in self.pauses] or None
         record = {**self.extra, **known, **_measured(optional)}
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -207,6 +223,7 @@ def parse_session(line: str | bytes) -> SessionEvidence:
         checks=tuple(_parse_check(check, at) for at, check in enumerate(checks)),
         **{name: _optional(record, name, _text) for name in _OPTIONAL_TEXTS},
         path=_optional(record, "path", _path) or LearnerPath.FACE,
+        pauses=_optional(record, "pauses", _pauses) or (),
         extra=_unknown(record, _SESSION_KEYS),
     )
 
@@ -257,7 +274,7 @@ _OPTIONAL_TEXTS = (
     "policy",
 )
 _SESSION_KEYS = frozenset(
-    {"session_id", "planned_minutes", "duration_s", "checks", "path", *_OPTIONAL_TEXTS}
+    {"session_id", "planned_minutes", "duration_s", "checks", "path", "pauses", *_OPTIONAL_TEXTS}
 )
 _CHECK_KEYS = frozenset(
     {
@@ -341,6 +358,18 @@ def _path(value: object, name: str) -> LearnerPath:
         return LearnerPath(_text(value, name))
     except ValueError:
         refuse(name, value, "one of " + ", ".join(LearnerPath))
+
+
+def _pauses(value: object, name: str) -> tuple[tuple[float, float], ...]:
+    if not isinstance(value, list):
+        refuse(name, value, "a list")
+    return tuple(_pause(each, name) for each in value)
+
+
+def _pause(value: object, name: str) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        refuse(name, value, "two numbers each")
+    return _number(value[0], name), _number(value[1], name)
 
 
 def _finite(value: float) -> bool:

@@ -116,11 +116,11 @@ def credit(
     enough = round(lower95_s, 6) >= round(rules.lower95_share * span_credit_s, 6)
     reason = _why_not(decision, enough=enough)
     decided = tuple(_decide(span, reason) if _creditable(span) else span for span in spans)
-    credited_s = math.fsum(s.credit_s for s in decided if s.state is SpanState.CREDITED)
+    credited_s = _seconds(decided, SpanState.CREDITED)
     return Credit(
         credited_s=credited_s,
-        pending_s=math.fsum(s.credit_s for s in decided if s.state is SpanState.PENDING),
-        credit_hours=credited_s / (60 * rules.credit_hour_minutes),
+        pending_s=_seconds(decided, SpanState.PENDING),
+        credit_hours=round(credited_s / (60 * rules.credit_hour_minutes), 6),
         spans=decided,
     )
 
@@ -152,6 +152,11 @@ def _append(spans: list[Span], span: Span) -> None:
         last = spans.pop()
         span = replace(span, start_s=last.start_s, paused_s=last.paused_s + span.paused_s)
     spans.append(span)
+
+
+def _seconds(spans: Sequence[Span], state: SpanState) -> float:
+    # Rounded, so that reruns agree and no 691.5360000000001 reaches anybody.
+    return round(math.fsum(span.credit_s for span in spans if span.state is state), 6)
 
 
 def _creditable(span: Span) -> bool:

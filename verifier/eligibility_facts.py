@@ -27,7 +27,6 @@ CHINA_TIME: Final = timezone(timedelta(hours=8))
 LEAST_CREDIT_HOURS: Final = 0.01
 """What a class has to ask for: next to nothing would be rounded away, and paid to everybody."""
 
-FINAL_PHASES: Final = frozenset({SessionPhase.CLOSED, SessionPhase.ABANDONED})
 
 # Seconds of credit are differences of times on the same clock; more is no rounding.
 _ROUNDING_S: Final = 1e-3
@@ -204,7 +203,7 @@ class SessionFact:
         _require_texts(self, "session_id")
         _require_zones(self, "opened_at", "ended_at")
         _require_order(self, "opened_at", "ended_at")
-        over = self.phase in FINAL_PHASES
+        over = self.phase.is_final
         wanted = f"{'a value' if over else 'null'} in phase {self.phase}"
         for name in ("ended_at", "decision"):
             value = getattr(self, name)

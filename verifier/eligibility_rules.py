@@ -16,7 +16,6 @@ from typing import Final, TypeAlias
 
 from verifier.assurance import Assurance, LearnerPath
 from verifier.eligibility_facts import (
-    FINAL_PHASES,
     CaseFact,
     ClassFact,
     EligibilityFacts,
@@ -26,7 +25,7 @@ from verifier.eligibility_facts import (
 from verifier.eligibility_result import GateCode, GateOutcome, RuleResult, Scalar
 from verifier.enrolment import STRENGTH, Anchor
 from verifier.list_entry import ListCheck, ListEntry, SubjectKind, check_subject, in_order
-from verifier.miss_budget import MissVerdict
+from verifier.miss_budget import MissVerdict, in_time
 from verifier.miss_budget import miss_budget as miss_budget_of
 from verifier.policy import Policy
 from verifier.review_case import CaseKind, still_stands
@@ -117,17 +116,21 @@ def on_roster_before_event(facts: EligibilityFacts, _: Policy) -> RuleResult:
     return _payable(rule, values)
 
 
-def within_class_days(facts: EligibilityFacts, _: Policy) -> RuleResult:
+def within_class_days(facts: EligibilityFacts, policy: Policy) -> RuleResult:
     """Whatever carries credit was held on the days of the 开班申请, from opening to end.
 
     The approval spoke of those days only. A session outside them goes to a person: a class may
     have moved for a good reason, and that need not be the learner's doing. Where the class is
     unknown there are no days to miss, and ``class_approved_before_event`` speaks.
     """
-    rule, class_fact = "within_class_days@1", facts.class_fact
+    rule, class_fact = "within_class_days@2", facts.class_fact
     if class_fact is None:
         return _payable(rule, {"starts_on": None, "ends_on": None, "sessions_outside": 0})
-    outside = [s for s in _carrying_credit(facts) if not _held_within(s, class_fact)]
+    outside = [
+        s
+        for s in _carrying_credit(facts)
+        if not _held_within(s, class_fact) and not _makes_up_within(s, facts, class_fact, policy)
+    ]
     values: dict[str, Scalar] = {
         "starts_on": class_fact.starts_on.isoformat(),
         "ends_on": class_fact.ends_on.isoformat(),
@@ -322,7 +325,7 @@ class _Tally:
             "pending_s": self.pending_s,
             "claimed_s": facts.claimed_s,
             "sessions": len(facts.sessions),
-            "sessions_running": sum(s.phase not in FINAL_PHASES for s in facts.sessions),
+            "sessions_running": sum(not s.phase.is_final for s in facts.sessions),
         }
 
 
@@ -371,6 +374,19 @@ def _held_within(session: SessionFact, class_fact: ClassFact) -> bool:
     # Its end as well: a lesson may begin before midnight of the last day and go on after it.
     return class_fact.meets_on(session.opened_at) and class_fact.meets_on(
         session.ended_at or session.opened_at
+    )
+
+
+def _makes_up_within(
+    session: SessionFact, facts: EligibilityFacts, class_fact: ClassFact, policy: Policy
+) -> bool:
+    """Say whether it made up, in the days allowed for that, for one held on the class's days."""
+    missed = next((s for s in facts.sessions if s.session_id == session.makes_up), None)
+    return (
+        missed is not None
+        and missed.prompts_missed > 0
+        and _held_within(missed, class_fact)
+        and in_time(missed, session.opened_at, policy.classes)
     )
 
 

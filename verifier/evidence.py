@@ -13,8 +13,9 @@ attack detection A   1        1         1 / A                 1: not tested on i
 ===================  =======  ========  ====================  ====================  =======
 
 A code typed rightly is a capture outcome like a face that was seen and compared with nothing: it
-separates present from absent, and never one person from another. Other challenges, repeated
-frames and streams are not in it yet: no rate has been measured for them.
+separates present from absent, and never one person from another. What an officer says of a call
+moves nothing: nobody measured how often officers err, and one of them alone decides nothing. Other
+challenges, repeated frames and streams are not in it yet: no rate has been measured for them.
 """
 
 import math
@@ -28,6 +29,7 @@ from verifier.arrays import FloatArray
 from verifier.check import Check
 from verifier.errors import InvalidEvidenceError
 from verifier.policy import Policy
+from verifier.prompt import PromptKind
 
 # A ratio of a million would need a million independent people behind its calibration.
 MAX_ABS_LOG10_LR = 6.0
@@ -191,10 +193,17 @@ def phase_log_likelihoods(
 
 
 def outcome_log_lr(check: Check, policy: Policy) -> float:
-    """Return ln P(outcome | nobody there) / P(outcome | somebody there)."""
+    """Return ln P(outcome | nobody there) / P(outcome | somebody there); 0 of an officer's call."""
+    if is_call(check):
+        return 0.0
     rates = policy.outcomes
     absent = getattr(rates, f"absent_{check.outcome.value}")
     return float(math.log(absent / getattr(rates, f"present_{check.outcome.value}")))
+
+
+def is_call(check: Check) -> bool:
+    """Say whether it is what an officer recorded of a call, not what a learner sent."""
+    return check.challenge is not None and check.challenge.kind == PromptKind.OFFICER_CALL
 
 
 def bounded_log_lr(log10_lr: float | None, policy: Policy) -> float:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
+from verifier.assurance import Assurance
 from verifier.errors import InvalidRecordError
 
 
@@ -119,7 +120,7 @@ class CaptureRules:
         Of a film that says when its frames were taken.
     """
 
-    most_frames: int = _between(1, 240)
+    most_frames: int = _between(1, 24)  # no request may carry more
     most_stills: int = _between(1, 240)
     film_frame_bytes: int = _between(1024, 1 << 20)
     film_bytes: int = _between(1024, 3 << 20)
@@ -208,6 +209,10 @@ class PlaybackRules:
 
     def __post_init__(self) -> None:
         _check_ranges(self)
+
+    def is_required(self, assurance: Assurance) -> bool:
+        """Say whether sessions of that assurance earn nothing without heartbeats."""
+        return assurance.value in self.required_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

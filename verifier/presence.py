@@ -57,10 +57,11 @@ class Presence:
     minutes
         Expected minutes in each state; they add up to the session's duration.
     lower95_minutes
-        Genuine minutes that are reached with 95 % probability; never above the mean, and 0 where
-        a session by the face compared none.
+        Genuine minutes outside of pauses that are reached with 95 % probability; never above the
+        mean, and 0 where a session by the face compared none.
     authenticity
-        P(no attack at any time, and genuine for at least the policy's share of the session).
+        P(no attack at any time, and genuine for at least the policy's share of the session
+        without its pauses).
     attack_free
         P(no attack at any time).
     """
@@ -81,11 +82,13 @@ def presence(evidence: SessionEvidence, policy: Policy) -> Presence:
     minutes = _state_minutes(_proportions(filtered * behind), steps_s)
     attack_free = math.exp(min(0.0, chain.forward(~_ATTACKS)[1] - log_evidence))
     paths = chain.sample_paths(behind, _generator_of(evidence, policy))
-    genuine_s = _genuine_seconds(paths, steps_s)
+    counted_s = np.where(_is_paused(grid_s, evidence.pauses), 0.0, steps_s)
+    length_s = evidence.duration_s - math.fsum(end - start for start, end in evidence.pauses)
+    genuine_s = _genuine_seconds(paths, counted_s)
     clean = ~_ATTACKS[paths].any(axis=0)
     # Rounded, or the last bit of a sum would decide whether a full lesson reaches a full share.
-    enough = genuine_s >= round(policy.decision.min_genuine_share * evidence.duration_s, 6)
-    share = float(enough[clean].mean()) if clean.any() and evidence.duration_s > 0 else 0.0
+    enough = genuine_s >= round(policy.decision.min_genuine_share * length_s, 6)
+    share = float(enough[clean].mean()) if clean.any() and length_s > 0 else 0.0
     return Presence(
         minutes=minutes,
         lower95_minutes=_lower95(evidence, genuine_s, minutes[State.GENUINE]),
@@ -305,7 +308,8 @@ def _arrivals(rates: PresenceRates) -> FloatArray:
 def _grid(evidence: SessionEvidence) -> tuple[FloatArray, NDArray[np.intp]]:
     """Return the moments looked at, and for each check the moment it lies at."""
     times = np.array([check.t for check in evidence.checks], dtype=np.float64)
-    knots = np.unique(np.concatenate([[0.0, evidence.duration_s], times]))
+    ends = [end for pause in evidence.pauses for end in pause]
+    knots = np.unique(np.concatenate([[0.0, evidence.duration_s], ends, times]))
     longest = max(GRID_S, evidence.duration_s / MAX_STEPS)
     pieces = [
         np.linspace(a, b, max(1, int(np.ceil((b - a) / longest))), endpoint=False)
@@ -313,6 +317,13 @@ def _grid(evidence: SessionEvidence) -> tuple[FloatArray, NDArray[np.intp]]:
     ]
     grid = np.concatenate([*pieces, knots[-1:]])
     return grid, np.searchsorted(grid, times)
+
+
+def _is_paused(grid_s: FloatArray, pauses: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
+    """Say of each step whether it lies in a pause; shape (n,), and no step lies half in one."""
+    starts, ends = np.array(pauses, dtype=np.float64).reshape(-1, 2).T
+    began = np.searchsorted(starts, grid_s[:-1], side="right")
+    return np.asarray(began > np.searchsorted(ends, grid_s[:-1], side="right"))
 
 
 def _proportions(joint: FloatArray) -> FloatArray:

@@ -120,10 +120,20 @@ class Prompt:
         return self.status is PromptStatus.OPEN
 
     @property
+    def is_call(self) -> bool:
+        """Whether an officer answers it, and the learner cannot."""
+        return self.kind is PromptKind.OFFICER_CALL
+
+    @property
+    def captured_until(self) -> datetime:
+        """The last moment at which an answer may begin to arrive that nobody announced."""
+        return self.asked_at + timedelta(seconds=self.capture_s)
+
+    @property
     def closes_at(self) -> datetime:
         """The last moment at which an answer counts, as things stand."""
         grace_s = self.upload_s if self.upload_began_at is not None else 0
-        return self.asked_at + timedelta(seconds=self.capture_s + grace_s)
+        return self.captured_until + timedelta(seconds=grace_s)
 
     @property
     def free_at(self) -> datetime | None:
@@ -171,7 +181,7 @@ def answer_prompt(
     if attempt.judgement is Judgement.REFER:
         return replace(answered, status=PromptStatus.REFERRED, resolved_at=attempt.at)
     # An officer who reached nobody calls again by another prompt.
-    retries = 0 if prompt.kind is PromptKind.OFFICER_CALL else rules.max_retries
+    retries = 0 if prompt.is_call else rules.max_retries
     if len(answered.attempts) > retries:
         # Inconclusive too often: no accusation, and no credit either.
         return replace(answered, status=PromptStatus.MISSED, resolved_at=attempt.at)

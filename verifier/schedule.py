@@ -130,7 +130,7 @@ class PlannedPrompt:
     """One prompt of the schedule: its index from 0, seconds from the start, and kind."""
 
     index: int
-    offset_s: float
+    offset_s: float = field(repr=False)  # it may be one that is still to come
     kind: str
 
 

@@ -347,6 +347,7 @@ def session_evidence(
         model=model,
         policy=policy.rule,
         path=path,
+        pauses=tuple((pause.start_s, pause.end_s) for pause in state.bridged_pauses),
     )
 
 

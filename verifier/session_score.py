@@ -12,7 +12,7 @@ from typing import Any
 
 from verifier.assurance import LearnerPath
 from verifier.check import Check, Outcome, SessionEvidence
-from verifier.evidence import State, outcome_log_lr
+from verifier.evidence import State, is_call, outcome_log_lr
 from verifier.policy import Policy
 from verifier.presence import Presence, presence
 from verifier.prompt import PromptKind
@@ -239,7 +239,7 @@ def _capture_reasons(check: Check, policy: Policy) -> list[Reason]:
     code = _faceless_reason(check, policy) or _OUTCOME_REASONS.get(check.outcome)
     if code is None:
         return []
-    if code is ReasonCode.OFFICER_SAW_ANOTHER:  # that somebody was there speaks for nobody
+    if is_call(check):  # one officer's word
         return [_reason(code, check, None)]
     # The table speaks for absence; the account speaks for the learner.
     return [_reason(code, check, -outcome_log_lr(check, policy) / _LN10)]
@@ -272,18 +272,18 @@ def _reason(code: ReasonCode, check: Check, log10_lr: float | None) -> Reason:
 
 
 def _established(evidence: SessionEvidence) -> int:
-    """Count the checks that say who was there: matches; by a grant, also what was answered."""
+    """Count the checks that say who was there: matches; by a grant, also codes typed rightly."""
     by_grant = evidence.path is LearnerPath.NON_FACE
-    return sum(_matched(check) or (by_grant and _passed(check)) for check in evidence.checks)
+    return sum(_matched(check) or (by_grant and _typed(check)) for check in evidence.checks)
 
 
 def _matched(check: Check) -> bool:
     return check.comparison_log10_lr is not None and check.comparison_log10_lr > 0
 
 
-def _passed(check: Check) -> bool:
+def _typed(check: Check) -> bool:
     done = check.challenge
-    return _is_faceless(check) and done is not None and done.passed
+    return done is not None and done.kind == PromptKind.TYPED_CODE and done.passed
 
 
 def _is_faceless(check: Check) -> bool:
@@ -291,9 +291,8 @@ def _is_faceless(check: Check) -> bool:
 
 
 def _saw_another(check: Check) -> bool:
-    done = check.challenge
-    called = done is not None and done.kind == PromptKind.OFFICER_CALL and not done.passed
-    return called and check.outcome is Outcome.CAPTURED
+    denied = check.challenge is not None and not check.challenge.passed
+    return is_call(check) and denied and check.outcome is Outcome.CAPTURED
 
 
 _FACELESS = frozenset({PromptKind.TYPED_CODE.value, PromptKind.OFFICER_CALL.value})

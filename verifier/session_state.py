@@ -24,6 +24,11 @@ class SessionPhase(StrEnum):
     CLOSED = "closed"
     ABANDONED = "abandoned"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing happens in the session any more."""
+        return self in {SessionPhase.CLOSED, SessionPhase.ABANDONED}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptCounts:
@@ -79,6 +84,12 @@ class SessionState:
         return next((prompt for prompt in self.prompts if prompt.is_open), None)
 
     @property
+    def clock_runs(self) -> bool:
+        """Whether time counts as lesson time now: not in a pause, nor while a prompt is open."""
+        going_on = self.phase is SessionPhase.RUNNING and self.paused_at is None
+        return going_on and self.open_prompt is None
+
+    @property
     def closing_asked(self) -> bool:
         """Whether the closing prompt has gone out."""
         return any(prompt.origin is PromptOrigin.CLOSING for prompt in self.prompts)
@@ -101,14 +112,19 @@ class SessionState:
 
         None lies beyond the announced end, so that a slow closing answer earns no lesson time.
         """
-        passed = (p for p in self.prompts if p.status is PromptStatus.PASSED)
+        # One officer's word raises no credit: a call confirms, but bounds no span.
+        passed = (p for p in self.prompts if p.status is PromptStatus.PASSED and not p.is_call)
         return tuple(self._within_lesson(p.resolved_at or p.issued_at) for p in passed)
 
     @property
     def breaks_s(self) -> tuple[float, ...]:
         """Offsets at which missed or referred prompts went out; each ends a span."""
         broken = {PromptStatus.MISSED, PromptStatus.REFERRED}
-        return tuple(self._within_lesson(p.issued_at) for p in self.prompts if p.status in broken)
+        return tuple(
+            self._within_lesson(p.issued_at)
+            for p in self.prompts
+            if p.status in broken and not _never_called(p)
+        )
 
     @property
     def lesson_end(self) -> datetime | None:
@@ -119,10 +135,18 @@ class SessionState:
     def silences(self) -> tuple[Pause, ...]:
         """When no scheduled prompt could go out.
 
-        Before the opening prompt was passed, in pauses, and while one prompt after the other was
-        waited for at the end.
+        Before the opening prompt was passed, in pauses, while an officer called, and while one
+        prompt after the other was waited for at the end.
         """
-        return (*self._opening(), *self.pauses, *self._queue())
+        return (*self._opening(), *self.pauses, *self.calls, *self._queue())
+
+    @property
+    def calls(self) -> tuple[Pause, ...]:
+        """When an officer's call was waited for, within the lesson, by time.
+
+        For so long that whatever falls due meanwhile is let go: it would all come at once.
+        """
+        return self._open([prompt for prompt in self.prompts if prompt.is_call])
 
     def _queue(self) -> tuple[Pause, ...]:
         """Return the stretch before the end in which whatever fell due had to wait its turn.
@@ -156,10 +180,13 @@ class SessionState:
     def answering(self) -> tuple[Pause, ...]:
         """When a prompt was open within the lesson, by time: the lesson clock stood still then.
 
-        Not a silence: what falls due meanwhile follows at once.
+        Not a silence unless an officer called: what falls due meanwhile follows at once.
         """
+        return self._open(self.prompts)
+
+    def _open(self, prompts: Sequence[Prompt]) -> tuple[Pause, ...]:
         now = self.lesson_end or self.last_event_at
-        ends = [(p.issued_at, min(p.resolved_at or now, now)) for p in self.prompts]
+        ends = [(p.issued_at, min(p.resolved_at or now, now)) for p in prompts]
         return tuple(
             Pause(start_s=self.offset_s(start), end_s=self.offset_s(end))
             for start, end in ends
@@ -184,6 +211,17 @@ class SessionState:
         start_s, end_s = self.offset_s(self.paused_at), self.offset_s(self.last_event_at)
         return (*self.pauses, *self.answering, Pause(start_s=start_s, end_s=end_s))
 
+    @property
+    def bridged_pauses(self) -> tuple[Pause, ...]:
+        """The pauses after which a prompt was passed, by time, those that touch made one.
+
+        Of these the learner is not asked to have been there. Whoever did not come back after one
+        left the lesson.
+        """
+        passed = [p for p in self.prompts if p.status is PromptStatus.PASSED and not p.is_call]
+        back_s = max((self.offset_s(p.resolved_at or p.issued_at) for p in passed), default=0.0)
+        return tuple(p for p in joined(self.pauses) if p.start_s < p.end_s <= back_s)
+
     def spans(self, withheld: Sequence[Pause] = ()) -> tuple[Span, ...]:
         """Return the spans as they stand; see :func:`verifier.credit.credit_spans`.
 
@@ -200,6 +238,8 @@ class SessionState:
     def _checks_of(self, prompt: Prompt) -> Sequence[Check]:
         # Before the first pass nothing is earned: that nobody answered yet says nothing more.
         unanswered = prompt.status is PromptStatus.MISSED and not prompt.attempts
+        if _never_called(prompt):
+            return []
         if unanswered and prompt.origin is PromptOrigin.OPENING and self.passes_s:
             return []
         if not unanswered:
@@ -210,3 +250,9 @@ class SessionState:
     def _within_lesson(self, at: datetime) -> float:
         end = self.end_announced_at
         return self.offset_s(at if end is None else min(at, end))
+
+
+def _never_called(prompt: Prompt) -> bool:
+    """Say whether an officer recorded nothing: no learner can answer that, so none missed it."""
+    ran_out = prompt.status is PromptStatus.MISSED and not prompt.attempts
+    return ran_out and prompt.is_call

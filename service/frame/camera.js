@@ -44,11 +44,16 @@ export class Camera {
 
   /** One picture as JPEG bytes, 640 × 480, at most 40 KiB. */
   async take() {
-    if (!this.stream?.active) throw new CameraTrouble("busy"); // unplugged meanwhile
+    // Unplugged meanwhile, or nothing came of it yet.
+    if (!this.stream?.active || this.video.videoWidth === 0) throw new CameraTrouble("busy");
     const canvas = document.createElement("canvas");
     canvas.width = WIDTH;
     canvas.height = HEIGHT;
-    drawCovering(canvas, this.video);
+    try {
+      drawCovering(canvas, this.video);
+    } catch (error) {
+      throw troubleOf(error);
+    }
     for (let quality = 0.9; ; quality -= 0.1) {
       const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
       if (blob === null) throw new CameraTrouble("busy");

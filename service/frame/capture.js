@@ -58,7 +58,10 @@ async function askForCamera(view, kind) {
       text: `${kind}Text`,
       cameras: found,
       chosen: chosenCamera(),
-      choose: chooseCamera,
+      choose(deviceId) {
+        chooseCamera(deviceId);
+        this.chosen = deviceId;
+      },
       actions: [{ label: "again", act: resolve }],
     });
   });

@@ -5,6 +5,7 @@ import { sha256Hex, toBase64 } from "./keys.js";
 
 const DOMAIN = "zhenxue/proof/v1";
 const TIMEOUT_MS = 20_000;
+const LEAST_BYTES_PER_MS = 2; // so that a thin network has time for a large body
 const AGAIN_AFTER_MS = 1500;
 
 /** What the engine refused, by its stable code. */
@@ -33,55 +34,64 @@ export class Engine {
     return this.serverTime + (performance.now() - this.notedAt) / 1000;
   }
 
-  get(path) {
-    return this.json("GET", path);
+  get(path, how) {
+    return this.json("GET", path, undefined, how);
   }
 
-  post(path, body) {
-    return this.json("POST", path, body);
+  post(path, body, how) {
+    return this.json("POST", path, body, how);
   }
 
   /** Send something that must have one effect: again, once, if no reply came. */
   async postOnce(path, body, idempotencyKey) {
+    const headers = idempotencyKey === undefined ? {} : { "Idempotency-Key": idempotencyKey };
     try {
-      return await this.json("POST", path, body, idempotencyKey);
+      return await this.json("POST", path, body, { headers });
     } catch (error) {
       const again = error instanceof Unreachable || (error instanceof Refusal && error.status === 503);
       if (!again) throw error;
       await sleep(Math.max(AGAIN_AFTER_MS, error.retryAfterMs ?? 0));
-      return this.json("POST", path, body, idempotencyKey);
+      return this.json("POST", path, body, { headers });
     }
   }
 
-  async json(method, path, body, idempotencyKey) {
-    const response = await this.send(method, path, { body, idempotencyKey });
+  async json(method, path, body, how) {
+    const response = await this.send(method, path, { body, ...how });
     return response.status === 204 ? null : reading(response.json());
   }
 
-  /** Send a request; Refusal where the engine says no. A proof that came too late is made anew. */
-  async send(method, path, { body, idempotencyKey, signal } = {}) {
-    let response = await this.sendSigned(method, path, body, idempotencyKey, signal);
+  /**
+   * Send a request; Refusal where the engine says no. A proof that came too late is made anew.
+   *
+   * body: to be sent as JSON. part: bytes to be sent as they are, not signed. withinMs: how long to
+   * wait for the reply to something small. signal: ends it, in place of that.
+   */
+  async send(method, path, how = {}) {
+    let response = await this.sendSigned(method, path, how);
     if (response.ok) return response;
     let problem = await problemOf(response);
     if (problem.code === "proof_wrong") {
-      response = await this.sendSigned(method, path, body, idempotencyKey, signal);
+      response = await this.sendSigned(method, path, how);
       if (response.ok) return response;
       problem = await problemOf(response);
     }
     throw new Refusal(problem, response.status);
   }
 
-  async sendSigned(method, path, body, idempotencyKey, signal) {
-    const bytes = new TextEncoder().encode(body === undefined ? "" : JSON.stringify(body));
-    const headers = {
+  async sendSigned(method, path, { body, part, headers, signal, withinMs = TIMEOUT_MS }) {
+    const bytes = body === undefined ? new Uint8Array() : bytesOf(body);
+    const proven = {
       Authorization: `Bearer ${this.secret}`,
       "Zhenxue-Proof": await this.proof(method, path, bytes),
+      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
     };
-    if (body !== undefined) headers["Content-Type"] = "application/json";
-    if (idempotencyKey !== undefined) headers["Idempotency-Key"] = idempotencyKey;
-    const options = { method, headers, signal: signal ?? AbortSignal.timeout(TIMEOUT_MS) };
-    if (body !== undefined) options.body = bytes;
-    const response = await reading(fetch(path, { ...QUIETLY, ...options }));
+    const request = {
+      method,
+      headers: { ...proven, ...headers },
+      body: part ?? (body === undefined ? undefined : bytes),
+      signal: signal ?? AbortSignal.timeout(withinMs + bytes.length / LEAST_BYTES_PER_MS),
+    };
+    const response = await reading(fetch(path, { ...QUIETLY, ...request }));
     this.noteTime(response.headers.get("Zhenxue-Time"));
     return response;
   }
@@ -101,6 +111,11 @@ export class Engine {
     this.serverTime = noted;
     this.notedAt = performance.now();
   }
+}
+
+/** A body as it is sent and signed. */
+export function bytesOf(body) {
+  return new TextEncoder().encode(JSON.stringify(body));
 }
 
 export function sleep(milliseconds) {

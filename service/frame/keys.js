@@ -6,6 +6,7 @@
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256" };
 const SIGNING = { name: "ECDSA", hash: "SHA-256" };
 const STORE = "keys";
+const OPENS_WITHIN_MS = 5000; // some browsers neither open nor refuse
 
 /** A key pair and the name that the engine knows it by. */
 export class DeviceKey {
@@ -57,6 +58,10 @@ export async function sha256Hex(bytes) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+export async function sha256Base64(bytes) {
+  return toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
+}
+
 export function toBase64(bytes) {
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
@@ -91,6 +96,7 @@ function openDatabase() {
     const opening = indexedDB.open("zhenxue", 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
     opening.onsuccess = () => resolve(opening.result);
+    setTimeout(() => reject(new DOMException("no database", "TimeoutError")), OPENS_WITHIN_MS);
     opening.onerror = opening.onblocked = () => reject(opening.error);
   });
 }

@@ -10,7 +10,7 @@ import { Session } from "./session.js";
 import { Language } from "./texts.js";
 import { View } from "./view.js";
 
-const ID = /^[A-Za-z0-9_.:-]{1,64}$/;
+const ID = /^(?!\.+$)[A-Za-z0-9_.:-]{1,64}$/; // dots alone would lead elsewhere in a path
 const CODE = /^zx_code_[A-Za-z0-9_-]{22}$/;
 
 const { origins, serverTime } = document.documentElement.dataset;
@@ -28,7 +28,7 @@ function activityOf(command) {
   const { learner_id: learnerId, session_id: sessionId, code } = command;
   if (!ID.test(learnerId) || !CODE.test(code)) return null;
   if (command.command === "register") {
-    return new Registration(parts, { learnerId, code, byFace: command.by_face !== false });
+    return new Registration(parts, { learnerId, code });
   }
   if (command.command === "session" && ID.test(sessionId)) {
     return new Session(parts, { learnerId, sessionId, code });
@@ -39,10 +39,17 @@ function activityOf(command) {
 function act(command) {
   const next = activityOf(command);
   if (next === null) return parent.tell("error", "command_unknown");
+  // Sent twice: the code is spent, and what it was for goes on.
+  if (activity?.running && isSame(activity, next)) return;
   activity?.stop();
   activity = next;
   parent.sessionId = next.sessionId ?? null;
   activity.start();
+}
+
+function isSame(one, other) {
+  const names = ["constructor", "learnerId", "sessionId", "code"];
+  return names.every((name) => one[name] === other[name]);
 }
 
 function begin() {

@@ -3,10 +3,17 @@
 // The engine takes credit away for time that no heartbeat covers, or whose heartbeats say that
 // the frame was not to be seen; nothing said here adds any.
 
+import { Refusal } from "./engine.js";
+
 const EVERY_MS = 5000;
+const ANSWERED_WITHIN_MS = 5000;
 const LEAST_MS = 1100; // the engine takes one a second
 const SEEN_SHARE = 0.5; // of the frame that must lie in the window
+const LEAST_PIXEL_RATIO = 0.25;
 const STEPS = [0, 0.25, 0.5, 0.75, 1];
+
+/** CSS zoom of the page around us shows in nothing but this; browsers' own goes to 0.25. */
+const isReadable = () => window.devicePixelRatio >= LEAST_PIXEL_RATIO;
 
 export class Presence {
   constructor(engine, element) {
@@ -19,8 +26,10 @@ export class Presence {
     document.addEventListener("visibilitychange", () => this.beat());
   }
 
-  start(sessionId) {
+  /** onLost is told when a heartbeat did not reach the engine. */
+  start(sessionId, onLost) {
     this.stop();
+    this.onLost = onLost;
     this.path = `/v1/sessions/${sessionId}/heartbeats`;
     this.timer = setInterval(() => this.beat(), EVERY_MS);
     this.beat();
@@ -32,7 +41,7 @@ export class Presence {
   }
 
   get state() {
-    const visible = document.visibilityState === "visible" && this.inView;
+    const visible = document.visibilityState === "visible" && this.inView && isReadable();
     return { visible, covered: this.covered, position_s: null, rate: null, playing: null };
   }
 
@@ -47,9 +56,11 @@ export class Presence {
     }
     this.beatAt = performance.now();
     try {
-      await this.engine.post(this.path, this.state);
-    } catch {
+      await this.engine.post(this.path, this.state, { withinMs: ANSWERED_WITHIN_MS });
+    } catch (error) {
       // The next one comes soon; what a lost one costs, the engine decides.
+      const reached = error instanceof Refusal && error.status < 500;
+      if (!reached && this.timer !== null) this.onLost();
     }
   }
 

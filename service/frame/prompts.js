@@ -3,6 +3,7 @@
 import { Refusal, sleep } from "./engine.js";
 
 const ASK_EVERY_MS = 3000;
+const ANSWERED_WITHIN_MS = 5000;
 const ASKS_BEFORE_STREAM = 5; // then the stream is tried again
 const SILENT_MS = 40_000; // the engine says something every 15 s
 
@@ -10,10 +11,17 @@ export class PromptFeed {
   /** tell: {prompted(prompt or null), session({phase, paused_until}), over(), shutOut(), lost(), back()}. */
   constructor(engine, sessionId, tell) {
     Object.assign(this, { engine, sessionId, tell, running: true, connected: true });
+    this.doubted = false;
   }
 
   stop() {
     this.running = false;
+    this.abort?.abort();
+  }
+
+  /** Something else did not reach the engine: ask now, not when the stream was silent for long. */
+  doubt() {
+    this.doubted = true;
     this.abort?.abort();
   }
 
@@ -22,7 +30,7 @@ export class PromptFeed {
       try {
         await this.follow();
       } catch (error) {
-        if (this.isOver(error)) return;
+        if (!this.doubted && this.isOver(error)) return;
       }
       for (let asked = 0; asked < ASKS_BEFORE_STREAM && this.running; asked += 1) {
         if (await this.ask()) return;
@@ -33,8 +41,9 @@ export class PromptFeed {
 
   /** Read the stream until it ends or falls silent. */
   async follow() {
+    this.doubted = false;
     this.abort = new AbortController();
-    const silence = new Alarm(SILENT_MS, () => this.abort.abort());
+    const silence = new Alarm(SILENT_MS, () => this.doubt());
     try {
       const path = `/v1/sessions/${this.sessionId}/events`;
       const response = await this.engine.send("GET", path, { signal: this.abort.signal });
@@ -43,6 +52,7 @@ export class PromptFeed {
         if (event === "session") this.tell.session(data);
         else if (event === "prompt" || event === "prompt_resolved") this.tell.prompted(data.prompt);
         else if (event === "end") return this.end();
+        else if (event === "stream_end" && data.reason === "replaced") return this.shutOut();
       }
     } finally {
       silence.off();
@@ -53,11 +63,13 @@ export class PromptFeed {
   /** Ask once; say whether the session is over. */
   async ask() {
     try {
-      const { prompt } = await this.engine.get(`/v1/sessions/${this.sessionId}/prompt`);
+      const path = `/v1/sessions/${this.sessionId}`;
+      const within = { withinMs: ANSWERED_WITHIN_MS };
+      const { prompt } = await this.engine.get(`${path}/prompt`, within);
       this.reached();
       this.tell.prompted(prompt);
       if (prompt === null) {
-        const { phase, paused_until } = await this.engine.get(`/v1/sessions/${this.sessionId}`);
+        const { phase, paused_until } = await this.engine.get(path, within);
         this.tell.session({ phase, paused_until: paused_until ?? null });
       }
     } catch (error) {
@@ -73,11 +85,12 @@ export class PromptFeed {
       return true;
     }
     if (error instanceof Refusal && error.code === "unauthenticated") {
-      this.running = false;
-      this.tell.shutOut();
+      this.shutOut();
       return true;
     }
-    if (!(error instanceof Refusal) && this.connected) {
+    // A gateway that cannot reach the engine is no answer of the engine's.
+    const reached = error instanceof Refusal && error.status < 500;
+    if (!reached && this.connected) {
       this.connected = false;
       this.tell.lost();
     }
@@ -85,8 +98,15 @@ export class PromptFeed {
   }
 
   reached() {
-    if (!this.connected) this.tell.back();
+    const wasAway = !this.connected;
     this.connected = true;
+    if (wasAway) this.tell.back();
+  }
+
+  /** Another page follows the session now, or we may not any more. */
+  shutOut() {
+    this.running = false;
+    this.tell.shutOut();
   }
 
   end() {

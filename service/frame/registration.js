@@ -8,9 +8,8 @@ const PICTURES = 3;
 const PATH = "/v1/frame/devices";
 
 export class Registration {
-  /** byFace: false where an officer granted the learner another way. */
-  constructor({ engine, parent, view, camera }, { learnerId, code, byFace }) {
-    Object.assign(this, { engine, parent, view, camera, learnerId, code, byFace });
+  constructor({ engine, parent, view, camera }, { learnerId, code }) {
+    Object.assign(this, { engine, parent, view, camera, learnerId, code });
     this.running = true;
   }
 
@@ -19,7 +18,27 @@ export class Registration {
     this.camera.close();
   }
 
-  start() {
+  /** Ask the engine, and not the page, whether pictures are wanted; then wait for the learner. */
+  async start() {
+    this.running = true;
+    this.view.show({ state: "checking", title: "connectingTitle", text: "connectingText" });
+    try {
+      await this.prepare();
+      if (this.running) this.offer();
+    } catch (error) {
+      if (this.running) this.failed(error, () => this.start());
+    }
+  }
+
+  async prepare() {
+    const key = await keyToRegister(this.learnerId);
+    if (!this.running) return;
+    Object.assign(this.engine, { secret: this.code, key });
+    // False where an officer granted the learner another way.
+    this.byFace = (await this.engine.get(PATH)).by_face;
+  }
+
+  offer() {
     this.view.show({
       state: "person",
       title: "enrolTitle",
@@ -58,6 +77,7 @@ export class Registration {
     const reply = await this.engine.postOnce(PATH, body);
     if (reply.outcome === "pass") {
       await keepKey(this.learnerId, key);
+      this.running = false;
       this.view.show({ state: "pass", title: "enrolledTitle", text: "enrolledText" });
     } else this.refused(reply);
     this.parent.tell(reply.outcome, "register");
@@ -74,23 +94,25 @@ export class Registration {
     });
   }
 
-  async failed(error) {
+  async failed(error, again = () => this.run()) {
     if (error instanceof DOMException) return this.unsafe();
     const code = error instanceof Refusal ? error.code : null;
     if (code === "device_taken") await dropKeyToRegister(this.learnerId);
     const spent = ["unauthenticated", "code_spent"].includes(code);
+    this.running = !spent;
     const name = spent ? "spent" : error instanceof Unreachable ? "offline" : "failed";
     this.view.show({
       state: "trouble",
       title: `${name}Title`,
       text: name === "offline" ? "failedText" : `${name}Text`,
-      actions: spent ? [] : [{ label: "again", act: () => this.run() }],
+      actions: spent ? [] : [{ label: "again", act: again }],
     });
     this.parent.tell("error", spent ? "code_wanted" : name);
   }
 
   /** The browser keeps nothing for us: a private window, or frames of other sites are shut out. */
   unsafe() {
+    this.running = false;
     this.view.show({ state: "trouble", title: "unsafeTitle", text: "unsafeText" });
     this.parent.tell("error", "browser");
   }

@@ -4,10 +4,12 @@ import { GivenUp, takePictures } from "./capture.js";
 import { Refusal, Unreachable, sleep } from "./engine.js";
 import { findKey, toBase64 } from "./keys.js";
 import { PromptFeed } from "./prompts.js";
+import { Upload } from "./upload.js";
 
 const PICTURES = 2;
 const RETRY_AFTER_S = 6; // time to read what to put right
 const SHOWN_MS = 4000;
+const SLOW_MS = 8000;
 const TOO_LATE = ["deadline_passed", "prompt_already_resolved", "wrong_nonce", "session_paused"];
 
 export class Session {
@@ -29,6 +31,7 @@ export class Session {
   }
 
   async start() {
+    this.running = true;
     this.view.show({ state: "checking", title: "connectingTitle", text: "connectingText" });
     try {
       await this.enter();
@@ -37,7 +40,7 @@ export class Session {
       return;
     }
     if (!this.running) return;
-    this.presence.start(this.sessionId);
+    this.presence.start(this.sessionId, () => this.feed.doubt());
     this.feed = new PromptFeed(this.engine, this.sessionId, this);
     this.ticking = setInterval(() => this.tick(), 1000);
     this.rest();
@@ -55,6 +58,7 @@ export class Session {
   }
 
   notEntered(error) {
+    this.running = false;
     const code = error instanceof Refusal ? error.code : null;
     if (code === "session_over") return this.over();
     const reason = ENTRY_TROUBLE[code] ?? (error instanceof DOMException ? "browser" : nameOf(error));
@@ -73,7 +77,8 @@ export class Session {
   prompted(prompt) {
     if (this.sending) return; // the reply to the answer says what comes next
     if (prompt === null) {
-      if (this.prompt !== null) this.missed();
+      if (this.prompt?.kind === "officer_call") this.called();
+      else if (this.prompt !== null) this.missed();
       return;
     }
     if (this.prompt?.nonce === prompt.nonce) return;
@@ -89,7 +94,8 @@ export class Session {
   }
 
   lost() {
-    if (this.prompt === null) this.view.show({ state: "trouble", title: "offlineTitle", text: "offlineText" });
+    if (this.sending) return; // nothing else gets through a thin network meanwhile
+    if (this.prompt === null) this.view.show(OFFLINE);
     this.parent.tell("error", "offline");
   }
 
@@ -105,7 +111,14 @@ export class Session {
 
   shutOut() {
     this.stop();
-    this.view.show({ state: "trouble", title: "spentTitle", text: "spentText" });
+    const actions = [{ label: "here", act: () => this.goOnHere() }];
+    this.view.show({ state: "trouble", title: "elsewhereTitle", text: "elsewhereText", actions });
+    this.parent.tell("error", "elsewhere");
+  }
+
+  /** Only when the learner wants it: two pages that ask by themselves would do so for ever. */
+  goOnHere() {
+    this.view.show({ state: "checking", title: "connectingTitle", text: "enteringText" });
     this.parent.tell("error", "code_wanted");
   }
 
@@ -130,15 +143,20 @@ export class Session {
         isWanted: () => this.waitsFor(prompt),
         onTrouble: (kind) => this.parent.tell("error", `camera_${kind}`),
       });
-      await this.answer(prompt, { nonce: prompt.nonce, frames: pictures.map(toBase64) });
+      const body = { nonce: prompt.nonce, frames: pictures.map(toBase64) };
+      const upload = new Upload(this.engine, prompt, body);
+      await this.answer(() => upload.send());
     } catch (error) {
-      if (!(error instanceof GivenUp)) this.view.show(FAILED);
+      if (error instanceof GivenUp) return;
+      const actions = [{ label: "again", act: () => this.answerWithPictures(prompt) }];
+      this.view.show({ ...FAILED, actions });
+      this.parent.tell("error", "failed");
     }
   }
 
   askForCode(prompt, text = "codeText") {
     const submit = (typed) => {
-      if (typed.trim() && this.waitsFor(prompt)) this.answer(prompt, { nonce: prompt.nonce, typed });
+      if (typed.trim() && this.waitsFor(prompt)) this.answerTyped(prompt, typed);
     };
     this.view.show({
       state: "code",
@@ -150,18 +168,26 @@ export class Session {
     });
   }
 
-  /** Send an answer; the same again, with the same key, if the learner wants to. */
-  async answer(prompt, body, idempotencyKey = crypto.randomUUID()) {
+  answerTyped(prompt, typed) {
+    const path = `/v1/prompts/${prompt.prompt_id}/answer`;
+    const key = crypto.randomUUID();
+    return this.answer(() => this.engine.postOnce(path, { nonce: prompt.nonce, typed }, key));
+  }
+
+  /** Wait for what comes of an answer that is sent; the very same again if the learner wants to. */
+  async answer(send) {
     this.sending = true;
     this.view.show({ state: "checking", title: "checkingTitle", text: "checkingText" });
+    const slow = setTimeout(() => this.running && this.view.show(SLOW), SLOW_MS);
     try {
-      const path = `/v1/prompts/${prompt.prompt_id}/answer`;
-      const reply = await this.engine.postOnce(path, body, idempotencyKey);
+      const reply = await send();
       this.sending = false;
       if (this.running) this.judged(reply);
     } catch (error) {
       this.sending = false;
-      if (this.running) this.notJudged(error, () => this.answer(prompt, body, idempotencyKey));
+      if (this.running) this.notJudged(error, () => this.answer(send));
+    } finally {
+      clearTimeout(slow);
     }
   }
 
@@ -208,6 +234,13 @@ export class Session {
     this.restSoon();
   }
 
+  /** The officer recorded the call, or its time is up; what was found is not told here. */
+  called() {
+    this.prompt = null;
+    this.view.show({ state: "person", title: "calledTitle", text: "calledText" });
+    this.restSoon();
+  }
+
   waitsFor(prompt) {
     return this.running && this.prompt?.nonce === prompt.nonce;
   }
@@ -216,6 +249,7 @@ export class Session {
 
   rest() {
     if (!this.running) return;
+    if (this.feed?.connected === false) return this.view.show(OFFLINE);
     if (this.isPaused) {
       const after = (tag) => new Date(this.pausedUntil).toLocaleTimeString(tag, CLOCK);
       this.view.show({ state: "paused", title: "pausedTitle", text: "pausedText", after });
@@ -239,6 +273,7 @@ export class Session {
     if (this.prompt !== null && !this.sending) {
       const left = Math.ceil(Date.parse(this.prompt.closes_at) / 1000 - this.engine.now);
       if (left > 0) this.view.left(left);
+      else if (this.prompt.kind === "officer_call") this.called();
       else this.missed();
     } else if (this.pausedUntil !== null && !this.isPaused) {
       this.pausedUntil = null;
@@ -259,4 +294,6 @@ const ENTRY_TROUBLE = {
 const nameOf = (error) => (error instanceof Unreachable ? "offline" : "failed");
 
 const CLOCK = { hour: "2-digit", minute: "2-digit" };
+const OFFLINE = { state: "trouble", title: "offlineTitle", text: "offlineText" };
+const SLOW = { state: "checking", title: "checkingTitle", text: "slowText" };
 const FAILED = { state: "trouble", title: "failedTitle", text: "failedText" };

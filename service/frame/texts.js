@@ -28,6 +28,10 @@ export const TEXTS = {
   openingText: ["如果浏览器询问，请选择“允许”。", "If your browser asks, please choose “Allow”."],
   checkingTitle: ["正在确认", "Checking"],
   checkingText: ["请稍候，可以继续学习。", "One moment; you can go on learning."],
+  slowText: [
+    "网络较慢，照片还在发送。请不要关闭页面，可以继续学习。",
+    "The network is slow and the pictures are on their way. Keep this page open; you can go on learning.",
+  ],
   passTitle: ["已确认", "Confirmed"],
   passText: ["谢谢，请继续学习。", "Thank you, please go on."],
   retryTitle: ["请再试一次", "Please try again"],
@@ -41,6 +45,8 @@ export const TEXTS = {
   pausedText: ["可以继续学习，暂停期间不计学时。恢复时间：", "You can go on learning; this time is not counted. Until "],
   callTitle: ["请等待工作人员联系", "An officer will contact you"],
   callText: ["请保持电话畅通，不需要在这里操作。", "Please keep your phone at hand; nothing to do here."],
+  calledTitle: ["通话环节已结束", "The call is done"],
+  calledText: ["请继续学习。", "Please go on."],
   codeTitle: ["请输入屏幕上的数字", "Type these digits"],
   codeText: ["这一步只确认您在场，不使用摄像头。", "This only shows that you are there; no camera is used."],
   codeLabel: ["在这里输入", "Type here"],
@@ -85,6 +91,12 @@ export const TEXTS = {
   failedText: ["请稍后重试；仍不行请联系培训平台。", "Please try again later, or ask the training platform."],
   spentTitle: ["需要重新进入", "Please enter again"],
   spentText: ["请刷新学习页面。", "Please reload the lesson page."],
+  elsewhereTitle: ["已在别处打开", "Open elsewhere"],
+  elsewhereText: [
+    "验证已转到另一个页面。要在这里学习，请点下面的按钮。",
+    "Checks have moved to another page. To learn here, press the button.",
+  ],
+  enteringText: ["如果一直停在这里，请刷新学习页面。", "If nothing happens, reload the lesson page."],
   unsafeTitle: ["浏览器不支持", "This browser will not do"],
   unsafeText: [
     "请使用较新的浏览器，并通过 https 打开；无痕模式下可能无法使用。",
@@ -92,6 +104,7 @@ export const TEXTS = {
   ],
 
   begin: ["开始", "Begin"],
+  here: ["在这里继续", "Continue here"],
   again: ["重试", "Try again"],
   now: ["现在拍", "Take it now"],
   send: ["提交", "Send"],

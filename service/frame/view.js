@@ -9,6 +9,7 @@ export class View {
     this.language = language;
     this.video = byId("preview");
     this.cameraIsOn = false;
+    this.secondsLeft = null;
     this.shown = { state: "waiting", title: "readyTitle", text: "readyText" };
     byId("language").addEventListener("click", () => {
       language.switch();
@@ -30,7 +31,7 @@ export class View {
    */
   show(shown) {
     this.shown = shown;
-    byId("until").hidden = true;
+    this.secondsLeft = null;
     byId("count").hidden = true;
     byId("typed").value = "";
     this.render();
@@ -50,9 +51,8 @@ export class View {
 
   /** Show how many seconds are left to answer; not read out every second. */
   left(seconds) {
-    byId("until").hidden = false;
-    byId("until").textContent =
-      `${this.language.of("left")} ${seconds} ${this.language.of("seconds")}`;
+    this.secondsLeft = seconds;
+    this.renderLeft();
   }
 
   render() {
@@ -70,13 +70,21 @@ export class View {
     byId("lamp").dataset.on = String(this.cameraIsOn);
     write("about-title", language.of("aboutTitle"));
     fill("about-list", ABOUT.map((line) => language.of(line)));
+    this.renderLeft();
     this.renderCode();
     this.renderChoice();
     this.renderActions();
   }
 
+  renderLeft() {
+    const { language, secondsLeft } = this;
+    byId("until").hidden = secondsLeft === null;
+    write("until", `${language.of("left")} ${secondsLeft ?? ""} ${language.of("seconds")}`);
+  }
+
   renderCode() {
     const { code } = this.shown;
+    byId("code").hidden = code === undefined;
     byId("code-form").hidden = code === undefined;
     write("code", code ?? "");
     write("code-label", this.language.of("codeLabel"));

@@ -48,7 +48,10 @@ LIMITS: Final = BodyLimits(
     },
     # An answer that began in time is waited for this long before its prompt counts as missed.
     arrives_within_s=RECEIVING_S,
-    slower_s={"/v1/learners/{learner_id}/enrolment": 120.0},  # no deadline hangs on it
+    slower_s={  # no deadline hangs on them
+        "/v1/learners/{learner_id}/enrolment": 120.0,
+        "/v1/frame/devices": 60.0,
+    },
     # Of an upload that breaks off what arrived is kept.
     read_by_route={"/v1/uploads/{upload_id}": PART_TYPE},
 )

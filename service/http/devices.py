@@ -1,6 +1,6 @@
 """Learners' devices: registered in the engine's frame, shown a session's code, revoked."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Path, Response
@@ -12,7 +12,13 @@ from pipelines.lesson_store import LessonUnit
 from pipelines.recording import recording
 from service.application import Application
 from service.consent import require_consent
-from service.credentials import OneTimeCode, issue_learner_token, issue_one_time_code
+from service.credentials import (
+    CODE_LIVES,
+    CODES_TRIED_PER_MINUTE,
+    OneTimeCode,
+    issue_learner_token,
+    issue_one_time_code,
+)
 from service.device_keys import DeviceKey
 from service.http.callers import (
     ApplicationOf,
@@ -35,11 +41,9 @@ from verifier.answer import ANSWER_TEXT, AnswerReason, JudgedCapture
 from verifier.observation import QualityReason
 from verifier.prompt import Judgement
 
-CODE_LIVES: Final = timedelta(minutes=10)
 MOST_DEVICE_FRAMES: Final = 4
 REGISTRATIONS_PER_MINUTE: Final = 10
 """Of one learner: each tells a searcher something, as an enrolment does."""
-CODES_TRIED_PER_MINUTE: Final = 60
 
 _EXAMPLE_KEY: Final = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/"
@@ -63,6 +67,12 @@ class DeviceCodeIssued(Message):
     code: str = Field(description="Goes to the frame by postMessage, never in an address.")
     code_expires_at: datetime
     by_face: bool = Field(description="Whether the frame shows the learner to the engine first.")
+
+
+class DeviceWay(Message):
+    """How the learner of a device code registers a device."""
+
+    by_face: bool = Field(description="False where an officer granted another way: no pictures.")
 
 
 class DeviceRegistration(Message):
@@ -177,6 +187,18 @@ def issue_device_code(
             expires_at=now + CODE_LIVES,
         )
     return DeviceCodeIssued(code=code.text, code_expires_at=now + CODE_LIVES, by_face=by_face)
+
+
+@router.get("/v1/frame/devices", responses=problems("rate_limited"))
+def device_way(shown: SecretShown, application: ApplicationOf) -> DeviceWay:
+    """Tell whoever shows a device code whether pictures are wanted; the code is not spent.
+
+    The frame asks here, so that no page decides whether a learner is photographed.
+    """
+    _, whose = _device_code(application, shown)
+    require_allowance(application, f"device-codes:{whose.learner_id}", CODES_TRIED_PER_MINUTE)
+    with application.database.reading() as tx:
+        return DeviceWay(by_face=_is_by_face(tx, whose.learner_id, application.clock.now()))
 
 
 @router.post(

@@ -15,6 +15,10 @@ from verifier.errors import LedgerError
 
 _PUBLISHING_FAILS: Final = "publishing: no checkpoint can be signed, so nothing gets proven"
 _SWEEPING_FAILS: Final = "sweeping: sessions that were left are not settled"
+_BEATING_FAILS: Final = "beating: a restart will not know how long the service was away"
+_FLUSHING_FAILS: Final = "flushing: heartbeats are not kept, so their time may earn nothing"
+_DELIVERY_FAILS: Final = "delivery: open streams are not told what is asked"
+_WITNESS_FAILS: Final = "witness {}: it does not cosign, so schedules have one witness less"
 _DATABASE_FAILS: Final = "database: it cannot be read"
 
 router = APIRouter(tags=["health"])
@@ -30,7 +34,11 @@ class LogHealth(Message):
 
 
 class Health(Message):
-    """What the service runs on; ``degraded`` where credit cannot be earned, proven or settled."""
+    """What the service runs on; ``degraded`` where credit cannot be earned, proven or settled.
+
+    A witness is another's machine: where nothing but witnesses fails the status code stays 200,
+    so that nobody takes a service away from its learners for it.
+    """
 
     status: Literal["ok", "degraded"]
     database: str = Field(examples=["sqlite"])
@@ -43,11 +51,10 @@ class Health(Message):
 def health(application: ApplicationOf, response: Response) -> Health:
     """Say whether the service works; needs no key."""
     log = _log(application)
-    failing = [_PUBLISHING_FAILS] if application.publishing.failing else []
-    failing += [_SWEEPING_FAILS] if application.sweeping.failing else []
-    failing += [_DATABASE_FAILS] if log.pending is None else []
+    failing = [text for text, fails in _parts(application, log) if fails]
     if failing:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    failing += [_WITNESS_FAILS.format(name) for name in application.archive.failing_witnesses]
     return Health(
         status="degraded" if failing else "ok",
         database=application.database.engine.dialect.name,
@@ -55,6 +62,18 @@ def health(application: ApplicationOf, response: Response) -> Health:
         log=log,
         failing=failing,
     )
+
+
+def _parts(application: Application, log: LogHealth) -> Sequence[tuple[str, bool]]:
+    """Return in words what it means that a part fails, and whether it does."""
+    return [
+        (_PUBLISHING_FAILS, application.publishing.failing),
+        (_SWEEPING_FAILS, application.sweeping.failing),
+        (_BEATING_FAILS, application.beating.failing),
+        (_FLUSHING_FAILS, application.flushing.failing),
+        (_DELIVERY_FAILS, application.dispatcher.failing),
+        (_DATABASE_FAILS, log.pending is None),
+    ]
 
 
 def _log(application: Application) -> LogHealth:

@@ -10,8 +10,8 @@ from service.application import Application
 from service.http.callers import AnyCaller, ApplicationOf, Caller, may_see_session
 from service.http.problem_responses import problems
 from service.http.problems import ProblemError
+from service.http.sessions import require_own
 from service.http.values import Message, OpaqueId
-from service.sql.lesson_store import SqlLessonReader
 from service.sql.playback import WatchedSession
 from verifier.assurance import Assurance
 from verifier.errors import UnknownSubjectError
@@ -103,13 +103,10 @@ def beat(
 @router.get("/v1/sessions/{session_id}/playback", responses=problems("unknown_subject"))
 def get_playback(session_id: OpaqueId, found: AnyCaller, application: ApplicationOf) -> PlaybackOut:
     """Return how much of a session was watched, and why the rest earns nothing."""
-    with application.database.reading() as tx:
-        lesson = SqlLessonReader(tx).lesson(session_id)
+    lesson = require_own(application, found, session_id)
     state = lesson.state
-    if not may_see_session(found, session_id, state.platform_id):
-        raise UnknownSubjectError("there is no session with that id")
     until_s = max(0.0, state.offset_s(state.lesson_end or application.clock.now()))
-    required = application.playback.is_required(lesson.assurance)
+    required = application.policy.playback.is_required(lesson.assurance)
     stretches = application.playback.stretches(session_id)
     lost = withheld_by_state(stretches, until_s=until_s, required=required)
     return PlaybackOut(

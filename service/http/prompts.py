@@ -4,6 +4,7 @@ In the engine's own frame it is the learner who calls, with a token that only th
 makes worth anything: neither is the platform told what is asked, nor may it answer.
 """
 
+import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,12 +19,13 @@ from sqlalchemy import Connection
 
 from pipelines.lesson import AnswerView, PromptView
 from pipelines.lesson_engine import Also
-from pipelines.lesson_input import MOST_FRAMES, SignedAnswer
+from pipelines.lesson_input import LONGEST_TYPED, MOST_FRAMES, SignedAnswer
 from service.application import Application
 from service.consent import require_consent
 from service.http.callers import (
     Caller,
     OfficerCaller,
+    SecretShown,
     may_see_session,
     proof_of,
     require_allowance,
@@ -43,7 +45,6 @@ from verifier.transparency.base64_text import to_base64
 
 _CLAIM_S: Final = 30.0
 _LONGEST_FILM_MS: Final = 600_000
-_LONGEST_TYPED: Final = 64
 
 PROMPT_TEXT: Final[Mapping[PromptKind, tuple[str, str]]] = MappingProxyType(
     {
@@ -124,7 +125,7 @@ class AnswerIn(Message):
     frames: _Frames | None = Field(
         default=None, description="JPEG or PNG, up to 1 MiB each and 3 MiB together."
     )
-    typed: Annotated[str, Field(min_length=1, max_length=_LONGEST_TYPED)] | None = None
+    typed: Annotated[str, Field(min_length=1, max_length=LONGEST_TYPED)] | None = None
     captured_ms: _Milliseconds | None = Field(
         default=None,
         description="When each frame was taken, rising, from any zero: how fast, never when.",
@@ -204,11 +205,18 @@ class CallRecording(Message):
         "busy",
     ),
 )
-def answer_prompt(prompt_id: OpaqueId, body: AnswerIn, request: Request, call: Calls) -> Response:
+def answer_prompt(
+    prompt_id: OpaqueId, body: AnswerIn, request: Request, call: Calls, shown: SecretShown
+) -> Response:
     """Judge what was sent in answer to one prompt: pass, retry or refer."""
-    signed = proof_of(request, call.caller)
-    arrived_at = request.state.arrived_at
-    return answer_body(prompt_id, body, call=call, arrived_at=arrived_at, signed=signed)
+    return answer_body(
+        prompt_id,
+        body,
+        call=call,
+        sha256=hashlib.sha256(shown.body).digest(),
+        arrived_at=request.state.arrived_at,
+        signed=proof_of(request),
+    )
 
 
 def answer_body(
@@ -216,6 +224,7 @@ def answer_body(
     body: AnswerIn,
     *,
     call: Call,
+    sha256: bytes,
     arrived_at: datetime,
     signed: SignedAnswer | None,
 ) -> Response:
@@ -223,6 +232,8 @@ def answer_body(
 
     Parameters
     ----------
+    sha256
+        Of the bytes as they were sent: past the deadline they are taken if they were announced.
     arrived_at
         When it began to arrive: what the deadline is about.
     signed
@@ -237,7 +248,7 @@ def answer_body(
     def judge(also: Also[AnswerView]) -> None:
         with (
             _judged_once(application, prompt_id),
-            _delay_costs_nothing(application, asked, body.nonce, arrived_at),
+            _delay_costs_nothing(application, asked, body.nonce, sha256, arrived_at),
         ):
             application.engine.answer(
                 asked.session_id,
@@ -247,6 +258,7 @@ def answer_body(
                 typed=body.typed,
                 captured_ms=body.captured_ms,
                 arrived_at=arrived_at,
+                announced=application.uploads.announced.has(prompt_id, body.nonce, sha256),
                 signed=signed,
                 also=also,
             )
@@ -324,6 +336,30 @@ def record_call(
     return call.once(act, lambda _tx, view: AnswerOut.of(view))
 
 
+def announce(
+    application: Application, asked: Asked, nonce: bytes, sha256: bytes, *, arrived_at: datetime
+) -> datetime:
+    """Note that an answer with that digest is on its way: the grace applies to it, and to no other.
+
+    Return until when the prompt takes it.
+
+    Raises
+    ------
+    VerifierError
+        If the prompt takes no answer any more, or only one that was announced in time.
+    """
+    announced = application.uploads.announced
+    closes_at = application.engine.begin_upload(
+        asked.session_id,
+        prompt_id=asked.prompt_id,
+        nonce=nonce,
+        arrived_at=arrived_at,
+        announced=announced.has(asked.prompt_id, nonce, sha256),
+    )
+    announced.note(asked.prompt_id, nonce, sha256)
+    return closes_at
+
+
 def require_asking(found: Caller, assurance: Assurance) -> None:
     """Return if the caller may be told what is asked in a session.
 
@@ -380,7 +416,7 @@ def _no_prompt() -> UnknownSubjectError:
 
 @contextmanager
 def _delay_costs_nothing(
-    application: Application, asked: Asked, nonce: bytes, arrived_at: datetime
+    application: Application, asked: Asked, nonce: bytes, sha256: bytes, arrived_at: datetime
 ) -> Iterator[None]:
     """Keep on record that an answer arrived which nobody had time to judge: it is sent again."""
     try:
@@ -388,9 +424,7 @@ def _delay_costs_nothing(
     except BusyError:
         # Where it cannot be noted, it is as late as it was.
         with suppress(VerifierError):
-            application.engine.begin_upload(
-                asked.session_id, prompt_id=asked.prompt_id, nonce=nonce, arrived_at=arrived_at
-            )
+            announce(application, asked, nonce, sha256, arrived_at=arrived_at)
         raise
 
 

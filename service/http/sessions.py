@@ -1,8 +1,8 @@
 """Sessions: opened and ended by a platform, followed by it and by the learner."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -15,7 +15,13 @@ from pipelines.lesson_records import told
 from pipelines.lesson_store import LessonUnit
 from service.application import Application
 from service.consent import require_consent
-from service.credentials import OneTimeCode, issue_learner_token, issue_one_time_code
+from service.credentials import (
+    CODE_LIVES,
+    CODES_TRIED_PER_MINUTE,
+    OneTimeCode,
+    issue_learner_token,
+    issue_one_time_code,
+)
 from service.http.callers import (
     AnyCaller,
     ApplicationOf,
@@ -33,15 +39,12 @@ from service.sql import learner_access, registry, training_classes
 from service.sql.accommodations import grant_in_force, watch_share
 from service.sql.lesson_store import SqlLessonReader
 from service.sql.make_up import require_make_up
-from verifier.accommodation import AccommodationKind, Grant
+from verifier.accommodation import AccommodationKind
 from verifier.assurance import Assurance, LearnerPath
 from verifier.enrolment import Anchor
 from verifier.errors import ProtocolError, UnknownSubjectError
 from verifier.prompt import Judgement
-from verifier.session_state import SessionPhase, SessionState
-
-CODE_LIVES: Final = timedelta(minutes=10)
-CODES_TRIED_PER_MINUTE: Final = 60
+from verifier.session_state import SessionPhase
 
 router = APIRouter(tags=["sessions"])
 
@@ -154,7 +157,6 @@ class SessionOut(Message):
     def of(cls, lesson: Lesson, *, published_size: int) -> "SessionOut":
         """Show a lesson."""
         state, counts = lesson.state, lesson.state.counts
-        over = state.ended_at is not None
         account = None if lesson.end is None else lesson.end.account
         return cls(
             session_id=state.session_id,
@@ -164,8 +166,8 @@ class SessionOut(Message):
             anchor=lesson.anchor,
             path=lesson.path,
             phase=state.phase,
-            clock="running" if _clock_runs(state) else "paused",
-            paused_until=None if over else state.paused_until,
+            clock="running" if state.clock_runs else "paused",
+            paused_until=state.paused_until,
             planned_minutes=lesson.planned_minutes,
             opened_at=lesson.header.opened_at,
             started_at=state.started_at,
@@ -207,19 +209,20 @@ def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Re
         _require_made_up_for(application, tx, body)
         if body.path is LearnerPath.FACE:
             require_consent(tx, body.learner_id)
-        else:
-            _require_grant(application, tx, body)
-
-    def require(unit: LessonUnit) -> None:
-        call.require_first(unit)
-        require_all(connection_of(unit))
 
     def act(also: Also[str]) -> None:
         with application.database.reading() as tx:
             require_all(tx)
-            more_time = _grant(application, tx, body, AccommodationKind.EXTRA_TIME)
-            by_grant = body.path is LearnerPath.NON_FACE
-            grant_id = _require_grant(application, tx, body).grant_id if by_grant else None
+            granted = _granted(application, tx, body)
+
+        def require(unit: LessonUnit) -> None:
+            call.require_first(unit)
+            tx = connection_of(unit)
+            require_all(tx)
+            # What is recorded is what is in force now, not what was a moment ago.
+            if not granted.items() <= _granted(application, tx, body).items():
+                raise ProblemError("accommodation_missing")
+
         application.engine.open(
             learner_id=body.learner_id,
             class_id=body.class_id,
@@ -227,8 +230,8 @@ def open_session(body: SessionOpening, found: PlatformCaller, call: Calls) -> Re
             planned_minutes=body.planned_minutes,
             assurance=body.assurance,
             path=body.path,
-            grant_id=grant_id,
-            extra_time=more_time is not None,
+            grant_id=granted.get(AccommodationKind.NON_FACE),
+            extra_time=AccommodationKind.EXTRA_TIME in granted,
             makes_up=body.makes_up,
             require=require,
             also=also,
@@ -266,7 +269,6 @@ def renew_code(session_id: OpaqueId, found: PlatformCaller, call: Calls) -> Resp
 )
 def redeem_code(session_id: OpaqueId, body: CodeShown, application: ApplicationOf) -> TokenIssued:
     """Exchange the one-time code for the learner's token; needs no key, works once."""
-    # Per session, so that guessing is slow and nobody else is locked out by it.
     require_allowance(application, f"codes:{session_id}", CODES_TRIED_PER_MINUTE)
     code = OneTimeCode.parse(body.code)
     if code is None:
@@ -345,17 +347,27 @@ def require_own(application: Application, found: Caller, session_id: str) -> Les
     return lesson
 
 
-def _require_grant(application: Application, tx: Connection, body: SessionOpening) -> Grant:
-    grant = _grant(application, tx, body, AccommodationKind.NON_FACE)
-    if grant is None:
+def _granted(
+    application: Application, tx: Connection, body: SessionOpening
+) -> Mapping[AccommodationKind, str]:
+    """Return the ids of the grants that the session stands on, by kind.
+
+    Raises
+    ------
+    ProblemError
+        ``accommodation_missing`` if there is none for its path.
+    """
+    kinds = [AccommodationKind.EXTRA_TIME]
+    if body.path is LearnerPath.NON_FACE:
+        kinds.append(AccommodationKind.NON_FACE)
+    now = application.clock.now()
+    found = {
+        kind: grant_in_force(tx, learner_id=body.learner_id, kind=kind, at=now) for kind in kinds
+    }
+    granted = {kind: grant.grant_id for kind, grant in found.items() if grant is not None}
+    if body.path is LearnerPath.NON_FACE and AccommodationKind.NON_FACE not in granted:
         raise ProblemError("accommodation_missing")
-    return grant
-
-
-def _grant(
-    application: Application, tx: Connection, body: SessionOpening, kind: AccommodationKind
-) -> Grant | None:
-    return grant_in_force(tx, learner_id=body.learner_id, kind=kind, at=application.clock.now())
+    return granted
 
 
 def _require_made_up_for(application: Application, tx: Connection, body: SessionOpening) -> None:
@@ -368,11 +380,6 @@ def _require_made_up_for(application: Application, tx: Connection, body: Session
             at=application.clock.now(),
             rules=application.policy.classes,
         )
-
-
-def _clock_runs(state: SessionState) -> bool:
-    going_on = state.phase is SessionPhase.RUNNING and state.paused_at is None
-    return going_on and state.open_prompt is None
 
 
 def _opened(application: Application, tx: Connection, session_id: str) -> SessionOpened:

@@ -15,7 +15,6 @@ from pydantic_core import PydanticCustomError
 from starlette.requests import ClientDisconnect
 
 from pipelines.lesson_input import SignedAnswer
-from service.application import Application
 from service.device_keys import DeviceKey
 from service.http.callers import (
     AnyCaller,
@@ -29,7 +28,7 @@ from service.http.calls import Calls
 from service.http.problem_handlers import problem_of
 from service.http.problem_responses import problems
 from service.http.problems import ProblemError, problem_response
-from service.http.prompts import AnswerIn, AnswerOut, answer_body, asked_by
+from service.http.prompts import AnswerIn, AnswerOut, announce, answer_body, asked_by
 from service.http.request_log import request_id_of
 from service.http.values import WANTED, Base64Bytes, Message, OpaqueId
 from service.uploads import (
@@ -122,13 +121,9 @@ def begin_upload(
     asked = asked_by(application, found, prompt_id)
     limit = application.settings.answers_per_minute
     require_allowance(application, f"uploads:{asked.session_id}", limit)
-    application.engine.begin_upload(
-        asked.session_id,
-        prompt_id=prompt_id,
-        nonce=body.nonce,
-        arrived_at=request.state.arrived_at,
+    closes_at = announce(
+        application, asked, body.nonce, body.sha256, arrived_at=request.state.arrived_at
     )
-    closes_at = _closes_at(application, asked.session_id, prompt_id)
     announced = Announcement(
         session_id=asked.session_id,
         prompt_id=prompt_id,
@@ -225,20 +220,12 @@ def answer_with_upload(
         upload.announced.prompt_id,
         _answer_of(whole),
         call=call,
+        sha256=upload.announced.sha256,
         arrived_at=request.state.arrived_at,
         signed=_signed(call.caller, shown, upload, whole, body.proof),
     )
     uploads.answered(upload)
     return answered
-
-
-def _closes_at(application: Application, session_id: str, prompt_id: str) -> datetime:
-    """Return until when a prompt takes an answer."""
-    with application.engine.store.reading() as unit:
-        prompt = unit.lesson(session_id).state.open_prompt
-    if prompt is None or prompt.prompt_id != prompt_id:
-        raise ProtocolError("prompt_already_resolved", "the prompt was resolved meanwhile")
-    return prompt.closes_at
 
 
 async def _receive(request: Request, part: Part) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
@@ -94,8 +94,14 @@ def sessions_of(
     return tuple(_session_fact(each, counts, published_size) for each in found)
 
 
-_COUNTED: Final = (PromptOrigin.SCHEDULED.value, PromptOrigin.CLOSING.value)
-"""Not opening and added ones: who is looked at more often must not miss more for it."""
+def _counts() -> Any:
+    """Say which prompts the budget counts: the schedule's, and closing ones that were missed.
+
+    A closing prompt comes when the platform says so: passed ones would thin misses out at will.
+    """
+    origin, missed = prompt.c.origin, prompt.c.status == PromptStatus.MISSED.value
+    closing = (origin == PromptOrigin.CLOSING.value) & missed
+    return (origin == PromptOrigin.SCHEDULED.value) | closing
 
 
 def _prompt_counts(tx: Connection, learner_id: str, class_id: str) -> Mapping[str, Row[Any]]:
@@ -110,7 +116,7 @@ def _prompt_counts(tx: Connection, learner_id: str, class_id: str) -> Mapping[st
         )
         .join(session, session.c.session_id == prompt.c.session_id)
         .where(session.c.learner_id == learner_id, session.c.class_id == class_id)
-        .where(prompt.c.origin.in_(_COUNTED), status != PromptStatus.OPEN.value)
+        .where(_counts(), status != PromptStatus.OPEN.value)
         .group_by(prompt.c.session_id)
     )
     return {row.session_id: row for row in tx.execute(query)}

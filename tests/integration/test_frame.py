@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Request, expect
+from playwright.sync_api import Request, Route, expect
 
 from tests.integration.frame_browser import (
     PATIENCE_MS,
@@ -18,6 +18,8 @@ from tests.integration.frame_browser import (
 from tests.pipelines.lesson_stage import BLURRED, LEARNER_FACE
 from tests.service.http.refusals import refused
 from tests.service.http.service_stage import reply
+from tests.service.http.test_accommodations import grant, place
+from tests.service.http.test_prompt_kinds import opening
 
 pytestmark = pytest.mark.chromium
 
@@ -79,6 +81,14 @@ def test_a_check_from_poor_picture_to_pass(
             break
     lesson.hear("prompt_open", "silent_capture")
     lesson.hear("pass", "confirmed")
+
+    # What an officer found on the telephone is not told here, and nobody ran out of time.
+    service, path = stage.service, f"/v1/sessions/{opened['session_id']}/prompts"
+    asked = stage.act(lambda: service.post(path, {"kind": "officer_call"}, by=service.officer))
+    lesson.hear("prompt_open", "officer_call")
+    path = f"/v1/prompts/{asked['prompt_id']}/recording"
+    stage.act(lambda: service.post(path, {"finding": "seen"}, by=service.officer))
+    lesson.title("通话环节已结束")
 
 
 def test_the_page_around_it_learns_nothing_else(
@@ -201,7 +211,7 @@ def test_hidden_covered_or_removed_it_says_so_or_falls_silent(
     wait_for(lesson, said(True, True))
     count = len(beats)
     page.evaluate("engine.remove()")
-    page.wait_for_timeout(6000)
+    page.wait_for_timeout(5500)
     assert len(beats) == count
     stage.service.clock.advance(120)
     path = f"/v1/sessions/{opened['session_id']}/playback"
@@ -209,6 +219,105 @@ def test_hidden_covered_or_removed_it_says_so_or_falls_silent(
     assert playback["required"] is True
     assert playback["counted_s"] <= 15  # the longest gap between two heartbeats
     assert sum(playback["withheld_s"].values()) >= 105
+
+
+def test_over_a_network_that_breaks(
+    stage: FrameStage, learner: tuple[str, str], lesson: LessonPage
+) -> None:
+    """What arrived is not sent again, and no lesson is said to go on where nothing gets through."""
+    parts: list[str] = []
+
+    def break_twice(route: Route) -> None:
+        parts.append(route.request.method)
+        if parts.count("PATCH") > 2 or parts[-1] != "PATCH":
+            route.continue_()
+        elif parts.count("PATCH") == 2:
+            route.fulfill(status=502, body="<html>bad gateway")
+        else:
+            route.abort()
+
+    lesson.page.route(re.compile(r"/v1/uploads/[0-9a-f]+$"), break_twice)
+    lesson.enter(learner[0], stage.open_session(*learner))
+    lesson.hear("pass", "confirmed")
+    assert parts == ["PATCH", "HEAD", "PATCH", "HEAD", "PATCH"]
+    stage.browser.set_offline(True)
+    try:
+        lesson.hear("error", "offline")
+        lesson.title("网络断开了")
+    finally:
+        stage.browser.set_offline(False)
+    lesson.hear("waiting")
+    lesson.title("正在学习")
+
+
+def test_two_pages_do_not_fight_over_a_session(
+    stage: FrameStage, learner: tuple[str, str], lesson: LessonPage
+) -> None:
+    """The earlier one asks for another code only when the learner wants to go on there."""
+    beats: list[dict[str, Any]] = []
+    lesson.page.on("request", lambda request: beats.extend(beat_in(request)))
+    lesson.page.evaluate("engine.style.zoom = 0.02")  # too small to be read
+    opened = stage.open_session(*learner)
+    for _ in range(2):  # sent twice, it is done once
+        lesson.enter(learner[0], opened)
+    lesson.hear("prompt_open")
+    assert not beats[0]["visible"]
+    lesson.page.evaluate("engine.style.zoom = 1")
+    with stage.lesson_page() as other:
+        other.hear("ready")
+        path = f"/v1/sessions/{opened['session_id']}/code"
+        other.enter(learner[0], {**opened, **stage.act(stage.service.post, path)})
+        other.hear("prompt_open")
+        lesson.hear("error", "elsewhere")
+    told = lesson.page.evaluate("everything.map(({data}) => data.reason)")
+    assert "code_wanted" not in told
+    lesson.press("在这里继续")
+    lesson.hear("error", "code_wanted")
+
+
+def test_a_grant_stands_in_for_pictures_whatever_the_page_says(
+    stage: FrameStage, lesson: LessonPage
+) -> None:
+    """And the typed code, with its button, lies in the smallest frame there may be."""
+    service = stage.service
+    (learner_id,), class_id = stage.act(place, service, 1)
+    stage.act(grant, service, learner_id)
+    sent: list[Any] = []
+    lesson.page.on("request", lambda request: sent.extend(registration_in(request)))
+    code = stage.device_code(learner_id)["code"]
+    lesson.send(command="register", learner_id=learner_id, code=code, by_face=True)
+    lesson.press("开始")
+    lesson.hear("pass", "register")
+    assert [each["frames"] for each in sent] == [[]]
+
+    body = {**opening(learner_id, class_id, path="non_face"), "assurance": "frame"}
+    opened = stage.act(service.post, "/v1/sessions", body)
+    lesson.page.evaluate("engine.style.cssText = 'width: 320px; height: 400px'")
+    lesson.enter(learner_id, opened)
+    lesson.hear("prompt_open", "typed_code")
+    typed = lesson.frame.get_by_role("textbox", name="在这里输入")
+    prompt = stage.act(service.application.engine.poll, opened["session_id"])
+    assert prompt is not None
+    expect(typed).to_have_accessible_description(str(prompt.code))
+    for language in ("English", "中文"):
+        lesson.press(language)
+        button = lesson.frame.locator("#actions button").bounding_box()
+        top = lesson.page.locator("#engine").bounding_box()
+        assert button is not None
+        assert top is not None
+        assert button["y"] + button["height"] <= top["y"] + 400
+    typed.fill(str(prompt.code))
+    lesson.press("提交")
+    lesson.hear("pass")
+
+
+def test_a_lost_script_leaves_words_behind(stage: FrameStage, lesson: LessonPage) -> None:
+    said: list[str] = []
+    lesson.page.on("console", lambda message: said.append(message.text))
+    lesson.page.route("**/prompts.js", lambda route: route.abort())
+    lesson.page.reload()
+    expect(lesson.frame.locator("#text")).to_contain_text("请刷新学习页面")
+    assert not [each for each in said if "Content Security Policy" in each]
 
 
 def test_another_learner_has_to_register(stage: FrameStage, lesson: LessonPage) -> None:
@@ -244,6 +353,13 @@ def test_a_camera_that_is_not_allowed_leaves_a_way_on(
             "code": "c",
         },
         {"type": "zhenxue", "command": "dance"},
+        {
+            "type": "zhenxue",
+            "command": "session",
+            "learner_id": "a",
+            "session_id": "..",
+            "code": "zx_code_" + "A" * 22,
+        },
     ],
 )
 def test_what_was_not_agreed_on_is_refused(lesson: LessonPage, message: dict[str, str]) -> None:
@@ -268,6 +384,12 @@ def beat_in(request: Request) -> list[dict[str, Any]]:
     if not request.url.endswith("/heartbeats"):
         return []
     return [json.loads(request.post_data or "null")]
+
+
+def registration_in(request: Request) -> list[Any]:
+    """Return what registers a device, if the request does."""
+    registers = request.method == "POST" and request.url.endswith("/v1/frame/devices")
+    return [json.loads(request.post_data or "null")] if registers else []
 
 
 def wait_for(lesson: LessonPage, holds: Callable[[], bool]) -> None:

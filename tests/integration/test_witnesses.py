@@ -24,6 +24,7 @@ from tests.pipelines.archive_samples import (
     OPENED_AT,
     ORIGIN,
     Folders,
+    append_note,
     make_folders,
     prepared_snapshot,
 )
@@ -206,6 +207,19 @@ def test_a_restarted_engine_goes_on(folders: Folders, bureaux: tuple[Bureau, Bur
         assert witness.logs[ORIGIN]
 
 
+def test_whoever_stops_leaves_all_of_it_cosigned(
+    folders: Folders, bureaux: tuple[Bureau, Bureau]
+) -> None:
+    finance, hr = bureaux
+    with finance.running(), watched(folders, finance, hr) as archive:
+        opened(archive, 0)
+        append_note(archive)
+        size = archive.publish_witnessed().size
+    key = finance.verifier
+    assert verify_archive(folders.archive, witnesses=[key]).witnessed == size
+    assert not verify_archive(folders.archive, witnesses=[key, hr.verifier]).ok  # it was down
+
+
 class TestTheCosignedCheckpoint:
     @pytest.fixture
     def key(self, folders: Folders, bureaux: tuple[Bureau, Bureau]) -> CosignatureVerifier:
@@ -228,7 +242,11 @@ class TestTheCosignedCheckpoint:
     def test_is_checked_with_the_rest(self, folders: Folders, key: CosignatureVerifier) -> None:
         path = folders.archive / "log" / "witnessed"
         whole = path.read_bytes()
-        assert verify_archive(folders.archive, witnesses=[key]).ok
+        report = verify_archive(folders.archive, witnesses=[key])
+        assert report.ok
+        assert report.witnessed is not None
+        assert report.witnessed < report.entries + report.pending  # it tells how far it reaches
+        assert verify_archive(folders.archive).witnessed is None
         for place in range(0, len(whole), 4):
             changed = bytearray(whole)
             changed[place] ^= 1

@@ -112,16 +112,23 @@ def verdict_of(result: LessonResult) -> ScheduleVerdict:
     return verify_schedule(result.promise, issued, ended_s=ended_s, silences=state.silences)
 
 
-def dense_policy(*, with_duplicates: bool = False) -> Policy:
+def dense_policy_file(mean_gap_s: int = 75) -> bytes:
+    """Return the policy that ships, with prompts that are so far apart on average."""
+    shipped = resources.files("verifier.policies").joinpath("default.toml").read_bytes()
+    dense = shipped.replace(
+        b"mean_gap_s = { value = 180,", b"mean_gap_s = { value = %d," % mean_gap_s
+    )
+    assert dense != shipped
+    return dense
+
+
+def dense_policy(*, mean_gap_s: int = 75, with_duplicates: bool = False) -> Policy:
     """Return the default policy with prompts so dense that chance never leaves a long gap.
 
     Unless ``with_duplicates``, no two faces are alike enough for a case: on a stage everybody has
     one of two.
     """
-    shipped = resources.files("verifier.policies").joinpath("default.toml").read_bytes()
-    dense = shipped.replace(b"mean_gap_s = { value = 180,", b"mean_gap_s = { value = 75,")
-    assert dense != shipped
-    policy = load_policy(dense)
+    policy = load_policy(dense_policy_file(mean_gap_s))
     if with_duplicates:
         return policy
     return replace(policy, duplicates=replace(policy.duplicates, false_cases_per_enrolment=1e-6))
@@ -141,7 +148,9 @@ class LessonStage:
     engine: LessonEngine
 
     @classmethod
-    def build(cls, folder: Path, witnessing: Witnessing | None = None) -> "LessonStage":
+    def build(
+        cls, folder: Path, witnessing: Witnessing | None = None, *, mean_gap_s: int = 75
+    ) -> "LessonStage":
         """Set a stage in an empty folder."""
         keystore = KeyStore.open(folder / "keys")
         signer = load_or_create_signer(folder / "keys" / "signing.key", "test.example/log")
@@ -164,7 +173,7 @@ class LessonStage:
             templates=templates,
             store=store,
             archive=archive,
-            policy=dense_policy(),
+            policy=dense_policy(mean_gap_s=mean_gap_s),
             clock=clock,
         )
         return cls(
@@ -225,13 +234,22 @@ class LessonStage:
         assert prompt is not None
         return prompt
 
-    def answer(self, session_id: str, prompt: PromptView, *who: str) -> AnswerView:
+    def answer(
+        self,
+        session_id: str,
+        prompt: PromptView,
+        *who: str,
+        arrived_at: datetime | None = None,
+        announced: bool = False,
+    ) -> AnswerView:
         """Answer a prompt with frames."""
         return self.engine.answer(
             session_id,
             prompt_id=prompt.prompt_id,
             nonce=prompt.nonce,
             frames=[frame(name) for name in who or (LEARNER_FACE,)],
+            arrived_at=arrived_at,
+            announced=announced,
         )
 
     def attend(self, session_id: str, *, minutes: float, who: Sequence[str] = ()) -> int:

@@ -4,8 +4,8 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,13 +28,16 @@ from verifier.transparency.canonical_json import canonical_json
 from verifier.transparency.cosignature import CosignatureSigner
 from verifier.transparency.leaf import Leaf
 from verifier.transparency.merkle import leaf_hash, root_of
-from verifier.transparency.note import NoteSigner
+from verifier.transparency.note import NoteSigner, SignedNote
 
 Entries: TypeAlias = list[dict[str, Any]]
 WITNESSES = tuple(
     CosignatureSigner(f"witness.{name}.example", bytes([place]) * 32)
     for place, name in enumerate(("finance", "hr"))
 )
+
+MEAN_GAP_S = 120
+"""Longer than a miss takes (75 s), or missed prompts queue up and none is ever added between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,7 @@ class HeldLesson:
         with LogWriter.open(target / "log", self.signer) as log:
             log.append_all([canonical_json(entry) for entry in entries])
             log.publish()
+        cosign_head(target, at=self.stage.clock.now())
         return target
 
     @property
@@ -144,11 +148,26 @@ def cosign(stage: LessonStage, patch: pytest.MonkeyPatch) -> None:
         return WitnessedCheckpoint(checkpoint=head, cosignatures=tuple(sorted(lines)))
 
     patch.setattr(stage.archive, "first_checkpoint_with", cosigned)
+    names = tuple(map(asked_as, WITNESSES))
+    patch.setattr(type(stage.archive), "witnesses", property(lambda _: names))
+
+
+def asked_as(witness: CosignatureSigner) -> str:
+    """Return how an opening leaf names a witness."""
+    return f"{witness.verifier.name}+{witness.verifier.key_id.hex()}"
+
+
+def cosign_head(archive: Path, *, at: datetime) -> None:
+    """Let both witnesses cosign the last checkpoint, as they do of a log that is shown to them."""
+    note = SignedNote.parse((archive / "log" / "checkpoint").read_bytes())
+    lines = tuple(witness.cosign(note.text, int(at.timestamp())) for witness in WITNESSES)
+    signed = replace(note, signatures=(*note.signatures, *lines))
+    (archive / "log" / "witnessed").write_bytes(signed.serialize())
 
 
 def hold_eventful_lesson(folder: Path) -> HeldLesson:
     """Hold a lesson in which prompts are passed, missed, added for both reasons, and excused."""
-    stage = LessonStage.build(folder)
+    stage = LessonStage.build(folder, mean_gap_s=MEAN_GAP_S)
     with pytest.MonkeyPatch.context() as patch:
         cosign(stage, patch)
         session_id = stage.open(minutes=300)
@@ -167,6 +186,7 @@ def hold_eventful_lesson(folder: Path) -> HeldLesson:
     stage.attend(session_id, minutes=3)
     result = stage.end(session_id)
     stage.archive.publish()
+    cosign_head(folder / "archive", at=stage.clock.now())
     return HeldLesson(folder=folder, stage=stage, session_id=session_id, result=result)
 
 

@@ -89,7 +89,35 @@ def test_an_upload_that_began_has_a_minute_more(stage: LessonStage) -> None:
     stage.restart()  # it is kept, so another process waits as well
     stage.clock.advance(60)
     assert stage.prompt(session_id).closes_at == prompt.closes_at + UNTIL
-    assert stage.answer(session_id, prompt).judgement is Judgement.PASS
+    assert stage.answer(session_id, prompt, announced=True).judgement is Judgement.PASS
+
+
+def test_other_bytes_than_were_announced_have_none(stage: LessonStage) -> None:
+    """Or announcing anything at all would buy a minute to come back in."""
+    session_id = running(stage)
+    advance_to(stage, due_of(stage, session_id))
+    prompt = stage.prompt(session_id)
+
+    def begin_upload() -> object:
+        return stage.engine.begin_upload(
+            session_id,
+            prompt_id=prompt.prompt_id,
+            nonce=prompt.nonce,
+            arrived_at=stage.clock.now(),
+        )
+
+    advance_to(stage, prompt.closes_at - timedelta(seconds=2))
+    begin_upload()
+    stage.clock.advance(2.001)
+    before = lesson_of(stage, session_id)
+    for act in (lambda: stage.answer(session_id, prompt), begin_upload):
+        with pytest.raises(ProtocolError) as caught:
+            act()
+        assert caught.value.code == "deadline_passed"
+    assert lesson_of(stage, session_id) == before
+    # What began to arrive in time may take longer to be here.
+    at = prompt.closes_at
+    assert stage.answer(session_id, prompt, arrived_at=at).judgement is Judgement.PASS
 
 
 def test_beginning_again_and_again_gains_nothing(stage: LessonStage) -> None:
@@ -103,6 +131,7 @@ def test_beginning_again_and_again_gains_nothing(stage: LessonStage) -> None:
             prompt_id=prompt.prompt_id,
             nonce=prompt.nonce,
             arrived_at=stage.clock.now(),
+            announced=True,
         )
     assert open_prompt(stage, session_id).closes_at == prompt.closes_at + UNTIL
 
@@ -139,7 +168,7 @@ def test_a_busy_engine_costs_the_learner_nothing(stage: LessonStage) -> None:
         session_id, prompt_id=prompt.prompt_id, nonce=prompt.nonce, arrived_at=prompt.closes_at
     )
     stage.clock.advance(30)
-    assert stage.answer(session_id, prompt).judgement is Judgement.PASS
+    assert stage.answer(session_id, prompt, announced=True).judgement is Judgement.PASS
 
 
 def test_a_retry_begins_its_own_upload(stage: LessonStage) -> None:

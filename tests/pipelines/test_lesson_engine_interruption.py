@@ -54,6 +54,7 @@ def test_downtime_in_an_attended_lesson_is_taken_out_and_held_against_nobody(
     result = stage.end(session_id)
     assert result.account.score.decision is Decision.ACCEPT
     assert result.state.counts.missed == 0
+    assert result.evidence.pauses == tuple((p.start_s, p.end_s) for p in result.state.pauses)
     # Neither the engine's absence nor the time in which a prompt was open is lesson time.
     assert 6 * 60 < stopped_s(result.state) < 6 * 60 + result.state.counts.issued
     earned_s = 45 * 60 - stopped_s(result.state)

@@ -1,6 +1,7 @@
 """Sessions in which no face is looked at, calls of officers, and what leaves say of both."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.pipelines.lesson_stage import (
     ColourObserver,
     LessonStage,
     frame,
+    verdict_of,
 )
 from verifier.answer import AnswerReason, CallFinding
 from verifier.assurance import Assurance, LearnerPath
@@ -24,6 +26,7 @@ from verifier.enrolment import Anchor
 from verifier.errors import InputError, ProtocolError
 from verifier.policy import default_policy
 from verifier.prompt import Judgement, PromptKind, PromptStatus
+from verifier.session_score import Decision
 from verifier.session_state import SessionPhase
 
 
@@ -268,6 +271,65 @@ class TestACall:
             session_id, prompt_id=prompt.prompt_id, finding=CallFinding.SOMEBODY_ELSE, by="o"
         )
         assert lesson_of(stage, session_id).state.paused_until is None
+
+
+def call_now(stage: LessonStage, session_id: str) -> PromptView:
+    return stage.engine.add_prompt(session_id, kind=PromptKind.OFFICER_CALL, by="o")
+
+
+def late_in_the_lesson(stage: LessonStage) -> str:
+    session_id = stage.open()
+    stage.attend(session_id, minutes=15)
+    while prompt := stage.engine.poll(session_id):
+        stage.answer(session_id, prompt)
+    return session_id
+
+
+@pytest.mark.parametrize("found", [None, CallFinding.SEEN])
+def test_what_falls_due_while_an_officer_calls_is_let_go(
+    stage: LessonStage, found: CallFinding | None
+) -> None:
+    """Or ten minutes' prompts would come at once, after a call that perhaps nobody made."""
+    session_id = late_in_the_lesson(stage)
+    call = stage.engine.add_prompt(session_id, kind=PromptKind.OFFICER_CALL, by="o")
+    began_s = lesson_of(stage, session_id).state.offset_s(stage.clock.now())
+    if found is not None:
+        stage.clock.advance(590)
+        stage.engine.record_call(session_id, prompt_id=call.prompt_id, finding=found, by="o")
+    else:
+        stage.clock.advance(601 + 15)
+    stopped_s = 590 if found is not None else 600
+    answered = 0
+    while prompt := stage.engine.poll(session_id):
+        stage.answer(session_id, prompt)
+        answered += 1
+    assert answered <= 1
+    stage.attend(session_id, minutes=15)
+    result = stage.end(session_id)
+    sent_s = [p.planned_offset_s for p in result.state.prompts if p.planned_offset_s is not None]
+    assert not [s for s in sent_s if began_s <= s < began_s + stopped_s]
+    verdict = verdict_of(result)
+    assert (verdict.ok, bool(verdict.excused)) == (True, True)
+    assert result.account.score.decision is Decision.ACCEPT
+    (span,) = result.account.credit.spans
+    assert result.account.credit.credited_s < 30 * 60 + 30
+    assert span.paused_s >= stopped_s
+    assert result.account.credit.credited_s > 28 * 60
+
+
+def test_one_officer_alone_makes_no_credit(stage: LessonStage) -> None:
+    session_id = stage.open()
+    stage.answer(session_id, stage.prompt(session_id))
+    for _ in range(100):
+        stage.clock.advance(25)
+        with suppress(ProtocolError):  # while nobody answers another prompt
+            call = call_now(stage, session_id)
+            stage.engine.record_call(
+                session_id, prompt_id=call.prompt_id, finding=CallFinding.SEEN, by="o"
+            )
+    result = stage.end(session_id, None)
+    assert result.state.counts.answered > 5
+    assert (result.account.credit.credited_s, result.account.credit.pending_s) == (0, 0)
 
 
 def test_a_devices_signature_is_kept_with_what_it_signed(stage: LessonStage) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.schedule_prompts import Why
 from pipelines.schedule_proof import ScheduleProof
+from pipelines.schedule_silences import Why
 from tests.pipelines.proof_stage import WITNESSES, HeldLesson, hold_eventful_lesson
 from verifier.transparency.checkpoint import Checkpoint
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pipelines.schedule_header import SealedRecords
-from pipelines.schedule_prompts import Fate, Why
+from pipelines.schedule_leaves import Fate
 from pipelines.schedule_proof import prove_schedule
+from pipelines.schedule_silences import Why
 from pipelines.session_log import read_session_log
 from tests.pipelines.lesson_stage import LessonStage
 from tests.pipelines.proof_stage import (

@@ -184,6 +184,41 @@ def test_a_bug_in_one_costs_the_others_nothing(tmp_path: Path, client: LocalClie
             assert len(cosigned(witnessing, size)) == 1
 
 
+def test_a_bug_in_who_keeps_the_lines_does_not_end_the_asking(
+    tmp_path: Path, client: LocalClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    carried = Event()
+
+    def carry(checkpoint: Checkpoint, _lines: object) -> None:
+        if checkpoint.size < 12:
+            raise ZeroDivisionError("a secret")
+        carried.set()
+
+    with witnessed_by(tmp_path, client) as witnessing:
+        witnessing.carry_to(carry)
+        for size in (3, 7, 12):
+            assert len(cosigned(witnessing, size)) == 1
+        assert carried.wait(PATIENT_S)
+    assert [r.getMessage() for r in caplog.records] == 2 * [
+        "what a witness said was lost: ZeroDivisionError"
+    ]
+
+
+def test_who_does_not_cosign_is_named_until_it_does(
+    tmp_path: Path, client: LocalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witnessing_module, "FIRST_PAUSE_S", 0.01)
+    dead, carried = DeadClient(client), Event()
+    with witnessed_by(tmp_path, dead) as witnessing:
+        witnessing.carry_to(lambda _checkpoint, _lines: carried.set())
+        assert not list(witnessing.failing)
+        cosigned(witnessing, 7)
+        assert list(witnessing.failing) == [dead.address.name]
+        dead.back.set()
+        assert carried.wait(PATIENT_S)
+        assert not list(witnessing.failing)
+
+
 class TestAnAlarm:
     def evidence(self, tmp_path: Path) -> list[dict[str, object]]:
         found = (tmp_path / "alarms").glob("*.json")

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.clock import ManualClock
 from pipelines.lesson import Lesson, PromptView
+from pipelines.lesson_engine import Followed
 from service.delivery import Dispatcher, Standing, StreamEnd, StreamLimits, TooManyStreamsError
 from tests.pipelines.lesson_stage import LessonStage
 from verifier.errors import LedgerError, ProtocolError, UnknownSubjectError
@@ -20,6 +21,7 @@ from verifier.session_state import SessionPhase
 
 STARTS = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 ANSWER_S = 60
+ENDS_S = 7 * 3600
 LIMITS = StreamLimits(in_all=10, of_one=5)
 
 
@@ -50,6 +52,7 @@ class FakeEngine:
         self._lesson = lesson
         self.due_s: dict[str, list[float]] = {}
         self.polled: list[str] = []
+        self.streaming: list[bool] = []
         self.over: set[str] = set()
         self.failures: list[Exception] = []
         self.may_answer = Event()
@@ -57,16 +60,23 @@ class FakeEngine:
         self.on_poll: Callable[[str], None] = lambda _: None
         self._lock = Lock()
 
-    def poll(self, session_id: str, *, streaming: bool = False) -> PromptView | None:
-        assert streaming
+    def follow(self, session_id: str, *, streaming: bool = False) -> Followed:
         self.may_answer.wait()
         with self._lock:
             self.polled.append(session_id)
+            self.streaming.append(streaming)
             if self.failures:
                 raise self.failures.pop(0)
         self.on_poll(session_id)
         if session_id in self.over:
             raise ProtocolError("session_over", "it has ended")
+        return Followed(
+            lesson=self.lesson(session_id),
+            prompt=self._prompt(session_id),
+            due=self._next_due(session_id),
+        )
+
+    def _prompt(self, session_id: str) -> PromptView | None:
         now_s = self._now_s()
         for number, due_s in enumerate(self.due_s[session_id]):
             if due_s <= now_s <= due_s + ANSWER_S:
@@ -79,9 +89,9 @@ class FakeEngine:
                 )
         return None
 
-    def next_due(self, session_id: str) -> datetime | None:
-        later = [due_s for due_s in self.due_s[session_id] if due_s > self._now_s()]
-        return STARTS + timedelta(seconds=min(later)) if later else None
+    def _next_due(self, session_id: str) -> datetime:
+        later = (due_s for due_s in self.due_s[session_id] if due_s > self._now_s())
+        return STARTS + timedelta(seconds=min(later, default=ENDS_S))
 
     @contextmanager
     def reading(self) -> Iterator["FakeEngine"]:
@@ -154,6 +164,20 @@ def test_nobody_is_asked_about_before_something_is_due(
         engine.clock.advance(20)
         until(lambda: early.prompt_ids == [None, "early-0"])
         assert engine.polled.count("late") == 1
+
+
+def test_only_who_was_told_before_is_known_to_have_waited(
+    engine: FakeEngine, dispatcher: Dispatcher
+) -> None:
+    """A stream opened after a prompt was due wins no time by it."""
+    engine.due_s["s"] = [0, 100]
+    for _ in range(2):
+        heard = Heard()
+        with dispatcher.follow("s", whose="p", follower=heard):
+            until(lambda heard=heard: len(heard.standings) == 1)  # type: ignore[misc]
+            engine.due_s["s"] = [0, 100]
+            dispatcher.touch({"s"})
+            until(lambda: engine.streaming[-2:] == [False, True])
 
 
 def test_a_change_is_told_at_once(engine: FakeEngine, dispatcher: Dispatcher) -> None:
@@ -242,6 +266,43 @@ def test_a_failure_is_tried_again(
         f"delivery fails: {type(error).__name__}",
         "delivery works again",
     ]
+
+
+def test_failures_are_told_once_for_all_sessions_that_fail(
+    engine: FakeEngine, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others that go well meanwhile do not make it look as if all were well."""
+    engine.due_s = {"bad": [0], "worse": [0], "good": [0]}
+    mended = Event()
+
+    def fail(session_id: str) -> None:
+        if session_id != "good" and not mended.is_set():
+            raise LedgerError("the store is full")
+
+    engine.on_poll = fail
+    heard = {session_id: Heard() for session_id in engine.due_s}
+    with ExitStack() as stack:
+        for session_id, follower in heard.items():
+            stack.enter_context(dispatcher.follow(session_id, whose="p", follower=follower))
+        until(lambda: bool(heard["good"].standings) and min(map(engine.polled.count, heard)) > 0)
+        until(lambda: engine.polled.count("bad") > 1 and engine.polled.count("worse") > 1)
+        assert dispatcher.failing
+        mended.set()
+        until(lambda: all(follower.standings for follower in heard.values()))
+        until(lambda: not dispatcher.failing)
+    assert [record.getMessage() for record in caplog.records] == [
+        "delivery fails: LedgerError",
+        "delivery works again",
+    ]
+
+
+def test_a_session_that_nobody_follows_any_more_does_not_fail_for_ever(
+    engine: FakeEngine, dispatcher: Dispatcher
+) -> None:
+    engine.failures = [LedgerError("the store is full")] * 100
+    with dispatcher.follow("s", whose="p", follower=Heard()):
+        until(lambda: dispatcher.failing)
+    assert not dispatcher.failing
 
 
 def test_the_newest_stream_of_a_session_is_the_one(

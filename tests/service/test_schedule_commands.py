@@ -9,7 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
-from tests.pipelines.proof_stage import WITNESSES, Entries, HeldLesson, hold_eventful_lesson
+from tests.pipelines.lesson_stage import dense_policy_file
+from tests.pipelines.proof_stage import (
+    MEAN_GAP_S,
+    WITNESSES,
+    Entries,
+    HeldLesson,
+    hold_eventful_lesson,
+)
 
 
 @pytest.fixture(scope="module", name="lesson")
@@ -18,16 +25,9 @@ def held_lesson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeldLesson
         patch.setattr("os.fsync", lambda _: None)
         folder = tmp_path_factory.mktemp("lesson")
         lesson = hold_eventful_lesson(folder)
-        (folder / "policy.toml").write_bytes(dense_policy_file())
+        (folder / "policy.toml").write_bytes(dense_policy_file(MEAN_GAP_S))
         yield lesson
         lesson.stage.finish()
-
-
-def dense_policy_file() -> bytes:
-    shipped = Path(__file__).parents[2] / "verifier" / "policies" / "default.toml"
-    return shipped.read_bytes().replace(
-        b"mean_gap_s = { value = 180,", b"mean_gap_s = { value = 75,"
-    )
 
 
 def call(lesson: HeldLesson, *arguments: object, archive: Path | None = None) -> tuple[int, str]:
@@ -54,6 +54,8 @@ def test_a_schedule_that_follows_is_exit_code_0(lesson: HeldLesson) -> None:
     for told in ("来源", "应出", "监督员追加", "未通过后追加", "引擎停机", "← this one"):
         assert told in said
     assert said.splitlines()[-1].startswith("OK (")
+    assert " s in " in said
+    assert " silences" in said
 
 
 def test_without_witnesses_keys_it_is_unwitnessed(lesson: HeldLesson) -> None:
@@ -66,6 +68,9 @@ def test_json_for_programs(lesson: HeldLesson) -> None:
     code, said = call(lesson, *with_keys(lesson), *with_witnesses(), "--json")
     found: dict[str, Any] = json.loads(said)
     assert (code, found["ok"], found["problems"]) == (0, True, [])
+    assert found["notes"] == []
+    assert found["silent_s"] >= 900
+    assert {silence["why"] for silence in found["silences"]} >= {"engine_away"}
     assert found["witnesses"] == ["witness.finance.example", "witness.hr.example"]
     assert found["header"]["session"] == lesson.session_id
     assert sum(prompt["origin"] == "added" for prompt in found["prompts"]) == 2
@@ -101,8 +106,9 @@ def test_a_prompt_that_was_kept_back_is_exit_code_1(lesson: HeldLesson, tmp_path
 def test_an_added_prompt_needs_the_policy_of_the_header(lesson: HeldLesson) -> None:
     code, said = call(lesson, "--keys", lesson.folder / "keys", "--json")
     assert code == 1
-    (problem,) = json.loads(said)["problems"]
-    assert "the policy that says when it is due was not given" in problem
+    unknown, added = json.loads(said)["problems"]
+    assert unknown == "the policy that the header names is not known: give it with --policy"
+    assert "the policy that says when it is due was not given" in added
 
 
 def test_bad_input_is_exit_code_2(lesson: HeldLesson, tmp_path: Path) -> None:

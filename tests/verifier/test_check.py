@@ -49,6 +49,16 @@ def test_the_published_example_is_read() -> None:
     assert json.loads(evidence.to_json()) == json.loads(EXAMPLE)
 
 
+def test_pauses_are_written_where_there_are_any() -> None:
+    """Records without them keep their bytes, which seed the score."""
+    bare = parse_session(json.dumps(record()))
+    assert "pauses" not in bare.to_json()
+    assert parse_session(json.dumps(record(pauses=[]))) == bare
+    paused = parse_session(json.dumps(record(pauses=[[0, 1.5], [1.5, 3600]])))
+    assert list(paused.pauses) == [(0, 1.5), (1.5, 3600)]
+    assert json.loads(paused.to_json())["pauses"] == [[0, 1.5], [1.5, 3600]]
+
+
 def test_checks_are_sorted_on_reading() -> None:
     checks = [{"t": t, "prompted": True, "outcome": "unreadable"} for t in (9, 3, 6)]
     evidence = parse_session(json.dumps(record(checks=checks)))
@@ -79,6 +89,24 @@ def test_unknown_keys_are_kept_and_ignored() -> None:
         (json.dumps(record(duration_s=-1)), "duration_s"),
         (json.dumps(record(path="voice")), "path is 'voice'; one of face, non_face"),
         (json.dumps(record(path=1)), "path is 1; a string"),
+        *(
+            (json.dumps(record(pauses=pauses)), "pauses is")
+            for pauses in (
+                7,
+                [7],
+                [[1]],
+                [[1, 2, 3]],
+                [[1, "2"]],
+                [[1, True]],
+                [[2, 1]],
+                [[1, 1]],
+                [[-1, 2]],
+                [[3599, 3601]],
+                [[5, 7], [6, 8]],
+                [[5, 7], [1, 2]],
+                [[0, 1]] * 20_001,
+            )
+        ),
         (json.dumps(record(duration_s="3600")), "duration_s"),
         (json.dumps(record(planned_minutes=math.nan)), "NaN"),
         (json.dumps(record(checks=None)), "a list"),
@@ -140,6 +168,13 @@ checks = st.builds(
     near_duplicate=st.none() | st.booleans(),
     extra=unknown,
 )
+
+
+def in_pairs(times: list[float]) -> tuple[tuple[float, float], ...]:
+    by_time = sorted(times)
+    return tuple(zip(by_time[::2], by_time[1::2], strict=False))
+
+
 sessions = st.builds(
     SessionEvidence,
     session_id=texts.filter(bool),
@@ -149,6 +184,7 @@ sessions = st.builds(
     started_at=st.none() | texts,
     learner_id=st.none() | texts,
     path=st.sampled_from(LearnerPath),
+    pauses=st.lists(st.floats(0, 3600), max_size=6, unique=True).map(in_pairs),
     extra=unknown,
 )
 

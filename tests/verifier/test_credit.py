@@ -79,6 +79,14 @@ def test_without_two_passes_there_is_no_span(passes: list[int]) -> None:
     assert credit_spans(passes_s=passes, breaks_s=[], pauses=[]) == ()
 
 
+def test_seconds_are_told_without_the_noise_of_their_sums() -> None:
+    """In binary floating point 900.3 less 0.1 is 900.1999999999999."""
+    spans = credit_spans(passes_s=[0.1, 900.3], breaks_s=[], pauses=[])
+    assert spans[0].credit_s != 900.2
+    worth = credit(spans, decision=Decision.ACCEPT, lower95_s=900, rules=RULES)
+    assert (worth.credited_s, worth.pending_s, worth.credit_hours) == (900.2, 0, 0.333407)
+
+
 def test_time_does_not_run_backwards_in_a_pause() -> None:
     with pytest.raises(ValueError, match="start <= end"):
         Pause(start_s=2, end_s=1)

@@ -245,13 +245,38 @@ def test_the_trace_names_the_days_and_the_first_session_outside_them() -> None:
     sessions = tuple(session(number) for number in (30, 0, 25))
     eligibility = ask(sessions=sessions, as_of=AS_OF + 30 * DAY)
     assert (eligibility.outcome, eligibility.codes) == (REFER, (GateCode.OUTSIDE_CLASS_DAYS,))
-    (rule,) = (r for r in eligibility.rules if r.rule == "within_class_days@1")
+    (rule,) = (r for r in eligibility.rules if r.rule == "within_class_days@2")
     assert dict(rule.values) == {
         "starts_on": "2026-03-02",
         "ends_on": "2026-03-20",
         "sessions_outside": 2,
         "first_outside_at": "2026-03-27T01:00:00Z",
     }
+
+
+MISSED = held(PAST_LAST_DAY - DAY, PAST_LAST_DAY - MOMENT, prompts_scheduled=6, prompts_missed=1)
+
+
+@pytest.mark.parametrize(
+    ("missed", "after", "expected"),
+    [
+        (MISSED, 2 * DAY, (PAYABLE, None)),  # Sunday
+        (MISSED, 5 * DAY, (PAYABLE, None)),  # Wednesday, the last of three working days
+        (MISSED, 6 * DAY, OUTSIDE),
+        (replace(MISSED, prompts_missed=0), 2 * DAY, OUTSIDE),
+        (replace(MISSED, session_id="another"), 2 * DAY, OUTSIDE),
+        (replace(MISSED, opened_at=FIRST_MOMENT - MOMENT), 2 * DAY, OUTSIDE),
+    ],
+)
+def test_making_up_for_a_miss_on_the_last_day_is_within_the_days(
+    missed: SessionFact, after: timedelta, expected: tuple[GateOutcome, GateCode | None]
+) -> None:
+    """The class's last day is a Friday; policy gives three working days for making up."""
+    begins = PAST_LAST_DAY - DAY + after
+    changes = {"session_id": "later", "makes_up": MISSED.session_id}
+    later = held(begins, begins + timedelta(minutes=45), **changes)
+    asked = {"as_of": AS_OF + 30 * DAY, "registered_at": BEFORE - DAY}
+    assert answer_of("within_class_days", **asked, sessions=(missed, later)) == expected
 
 
 def test_without_a_class_there_are_no_days_to_miss() -> None:

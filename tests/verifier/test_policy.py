@@ -1,5 +1,6 @@
 """The policy: every number dated and sourced, or refused."""
 
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -30,6 +31,21 @@ def test_the_shipped_policy_holds_the_numbers_of_the_design() -> None:
     assert load_policy(DEFAULT) == policy
 
 
+def test_every_value_is_explained_to_readers() -> None:
+    """By name: in the row of its group, or the rows that follow it without a group."""
+    page = (Path(__file__).parents[2] / "docs" / "score.md").read_text(encoding="utf-8")
+    group, told = "", set[str]()
+    for row in page.partition("## Policy")[2].partition("\n## ")[0].splitlines():
+        cells = [cell.strip() for cell in row.split("|")]
+        if len(cells) == 6:
+            group = cells[1].strip("`") or group
+            told |= {f"{group}.{name}" for name in re.findall(r"`([a-z0-9_*]+)`", cells[2])}
+    for start in ("present", "absent"):  # one row for all of them
+        assert f"outcomes.{start}_*" in told
+    untold = set(default_policy().values) - told
+    assert {name for name in untold if not name.startswith("outcomes.")} == set()
+
+
 def test_every_value_has_a_source_and_a_first_day() -> None:
     values = default_policy().values
     assert len(values) > 40
@@ -53,6 +69,7 @@ def test_the_digest_covers_values_dates_and_sources_but_no_layout() -> None:
         ("mean_gap_s = {", "mean_gap = {", "mean_gap_s"),
         ("[credit]", "[credit]\nspare = 1", "spare"),
         ("min_gap_s = { value = 30", "min_gap_s = { value = 31", "0 to 30"),
+        ("most_frames = { value = 24", "most_frames = { value = 25", "1 to 24"),
         ("min_gap_s = { value = 30", "min_gap_s = { value = true", "prompts.min_gap_s"),
         ("min_gap_s = { value = 30", "min_gap_s = { value = 29.5", "a whole number"),
         ("lower95_share = { value = 0.8", "lower95_share = { value = 1.01", "0 to 1"),

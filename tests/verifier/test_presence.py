@@ -88,6 +88,38 @@ def test_the_posterior_at_one_check_is_bayes_rule() -> None:
         assert share == pytest.approx(weights[state] / total, rel=1e-4)
 
 
+MATCHES = tuple(check(t, log10_lr=1.9) for t in (0, 200, 400, 600, 1200, 1400, 1600, 1800))
+
+
+def test_who_is_known_to_be_away_in_a_pause_may_be() -> None:
+    """Ten of thirty minutes: without the pause the learner was there for two thirds only."""
+    gone = tuple(check(t, Outcome.NO_FACE) for t in (630, 800, 1000, 1170))
+    asked = lesson(*MATCHES, *gone)
+    paused = replace(asked, pauses=((600.0, 1200.0),))
+    before, after = presence(asked, POLICY), presence(paused, POLICY)
+    assert before.authenticity < 0.5
+    assert after.authenticity > 0.95
+    assert after.minutes == pytest.approx(before.minutes)
+    assert after.lower95_minutes == pytest.approx(19, abs=1.5)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    ends=st.lists(st.floats(0, LESSON_S), min_size=2, max_size=2, unique=True).map(sorted),
+    times=st.lists(st.floats(0, LESSON_S), max_size=4),
+)
+def test_in_a_pause_nothing_is_verified(ends: list[float], times: list[float]) -> None:
+    paused = replace(lesson(*(check(t, log10_lr=1.9) for t in times)), pauses=((ends[0], ends[1]),))
+    found = presence(paused, POLICY)
+    assert sum(found.minutes.values()) == pytest.approx(LESSON_S / 60)
+    assert 60 * found.lower95_minutes <= LESSON_S - (ends[1] - ends[0]) + 1e-6
+
+
+def test_nothing_but_a_pause_is_worth_nothing() -> None:
+    found = presence(replace(lesson(*MATCHES), pauses=((0.0, LESSON_S),)), POLICY)
+    assert (found.authenticity, found.lower95_minutes) == (0, 0)
+
+
 def test_without_evidence_there_is_next_to_nothing() -> None:
     for duration_s in (60.0, LESSON_S, 8 * 3600.0):
         found = presence(lesson(duration_s=duration_s), POLICY)

@@ -1,10 +1,10 @@
 """One session: what is allowed when, and that nothing is ever earned ahead of the clock."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -35,9 +35,6 @@ from verifier.schedule import (
     verify_schedule,
 )
 from verifier.session_state import SessionPhase, SessionState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 POLICY = default_policy()
 START = datetime(2026, 3, 2, 1, tzinfo=UTC)
@@ -722,6 +719,69 @@ def test_the_record_of_a_session_is_in_the_public_format() -> None:
     assert parse_session(evidence.to_json()) == evidence
     assert (evidence.duration_s, evidence.policy) == (200, "default@2")
     assert [check.outcome for check in evidence.checks] == [Outcome.CAPTURED, Outcome.NO_RESPONSE]
+
+
+def called(state: SessionState, second: float) -> SessionState:
+    number = len(state.prompts)
+    return acts.issue_prompt(
+        state,
+        prompt_id=str(number),
+        nonce=nonce(number),
+        kind=PromptKind.OFFICER_CALL,
+        origin=PromptOrigin.ADDED,
+        at=at(second),
+        added_because=AddedBecause.SUPERVISOR,
+        capture_s=600,
+    )
+
+
+def stretches(pauses: Sequence[Pause]) -> list[tuple[float, float]]:
+    return [(pause.start_s, pause.end_s) for pause in pauses]
+
+
+def test_a_call_bounds_no_span() -> None:
+    """One officer's word raises no credit."""
+    state = running()
+    for second in (100, 200, 300):
+        state = answered(called(state, second), second + 10)
+    assert state.counts.answered == 4
+    assert state.spans() == ()
+    (span,) = passed(state, 400).spans()
+    assert (span.start_s, span.end_s, span.credit_s) == (0, 400, 370)
+
+
+@pytest.mark.parametrize("end", [acts.expire, acts.abandon])
+def test_a_call_that_nobody_made_is_held_against_nobody(end: Callable[..., SessionState]) -> None:
+    state = end(called(running(), 100), at=at(700))
+    assert state.prompts[-1].status is PromptStatus.MISSED
+    assert (state.breaks_s, len(state.checks())) == ((), 1)
+    assert stretches(state.calls) == [(100, 700)]
+    assert Pause(start_s=100, end_s=700) in state.silences
+
+
+def test_who_was_called_and_not_reached_missed_it() -> None:
+    state = answered(called(running(), 100), 160, Judgement.RETRY)
+    assert (state.breaks_s, len(state.checks())) == ((100,), 2)
+
+
+def test_an_open_call_is_a_silence_up_to_the_end() -> None:
+    state = acts.announce_end(called(running(), 100), at=at(300))
+    assert stretches(answered(state, 500).calls) == [(100, 300)]
+
+
+def test_pauses_are_in_the_record_once_somebody_is_back() -> None:
+    """Whoever left in one left the lesson; how long one took to answer is none."""
+    state = interrupted(asked(running(), 100), 120, 520)
+    state = acts.resume(acts.pause(answered(state, 530), at=at(530)), at=at(600))
+
+    def written(state: SessionState) -> tuple[tuple[float, float], ...]:
+        return acts.session_evidence(state, planned_minutes=45, policy=POLICY).pauses
+
+    assert written(state) == ((120, 520),)
+    assert written(acts.abandon(state, at=at(700))) == ((120, 520),)
+    assert written(answered(called(state, 650), 660)) == ((120, 520),)  # an officer was
+    assert written(passed(state, 650)) == ((120, 520), (530, 600))
+    assert written(passed(running(), 650)) == ()
 
 
 class Sessions(RuleBasedStateMachine):

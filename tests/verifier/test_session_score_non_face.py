@@ -13,7 +13,7 @@ from verifier.check import Check, Outcome, SessionEvidence, parse_session
 from verifier.credit import Credit, credit, credit_spans
 from verifier.evidence import State, log_likelihoods
 from verifier.policy import default_policy
-from verifier.presence import rates_of
+from verifier.presence import rates_of, state_probabilities
 from verifier.prompt import Judgement
 from verifier.session_score import (
     Decision,
@@ -128,6 +128,29 @@ def test_a_call_that_finds_somebody_else_leads_to_review_and_breaks_the_span() -
 
 
 @pytest.mark.parametrize("path", LearnerPath)
+@pytest.mark.parametrize("call", [SEEN, NOT_REACHED, SOMEBODY_ELSE])
+def test_what_an_officer_says_of_a_call_moves_no_number(
+    path: LearnerPath, call: JudgedCapture
+) -> None:
+    assert list(log_likelihoods(call.check, POLICY)) == [0] * 5
+    asked = evidence(*[RIGHT] * len(TIMES), path=path)
+    called = replace(asked, checks=(*asked.checks, replace(call.check, t=TIMES[4])))
+    grid, before = state_probabilities(asked, POLICY)
+    again, after = state_probabilities(called, POLICY)
+    np.testing.assert_array_equal(grid, again)
+    np.testing.assert_allclose(before, after, atol=1e-12)
+
+
+def test_calls_alone_accept_nothing_however_many() -> None:
+    """Or one officer would make credit alone."""
+    answers = [RIGHT] + [SEEN] * (len(TIMES) - 1)
+    score, worth = credited(evidence(*answers), *answers)
+    assert (score.decision, worth.credited_s) == (Decision.REVIEW, 0)
+    assert ReasonCode.TOO_FEW_CHECKS in {reason.code for reason in score.reasons}
+    assert score.verified_lower95_minutes == 0
+
+
+@pytest.mark.parametrize("path", LearnerPath)
 def test_no_match_outvotes_what_an_officer_saw(path: LearnerPath) -> None:
     match = Check(t=0, prompted=True, outcome=Outcome.CAPTURED, faces=1, comparison_log10_lr=2.0)
     checks = (*(replace(match, t=t) for t in TIMES), replace(SOMEBODY_ELSE.check, t=1000.0))
@@ -154,15 +177,15 @@ def test_two_answers_are_the_least_that_can_be_accepted() -> None:
         (judge_code("1", "1", latency_s=1.0), ReasonCode.CODE_TYPED, 1.963788),
         (judge_code("1", "1", latency_s=None), ReasonCode.CODE_TYPED, 1.963788),
         (WRONG, ReasonCode.CODE_WRONG, -0.176091),
-        (SEEN, ReasonCode.OFFICER_CALL, 1.963788),
+        (SEEN, ReasonCode.OFFICER_CALL, None),
         (SOMEBODY_ELSE, ReasonCode.OFFICER_SAW_ANOTHER, None),
-        (NOT_REACHED, ReasonCode.NO_RESPONSE, -1.221849),
+        (NOT_REACHED, ReasonCode.NO_RESPONSE, None),
     ],
 )
 def test_each_answer_gives_one_reason_and_none_about_a_face(
     answer: JudgedCapture, code: ReasonCode, log10_lr: float | None
 ) -> None:
-    """log10(0.92 / 0.01), of the default rates; log10(0.02 / 0.03); log10(0.03 / 0.5)."""
+    """log10(0.92 / 0.01), of the default rates; log10(0.02 / 0.03); an officer's word: nothing."""
     told = [r for r in score_session(evidence(answer), POLICY).reasons if r.at_s is not None]
     assert [(reason.code, reason.log10_lr) for reason in told] == [(code, log10_lr)]
 
@@ -206,7 +229,7 @@ def test_a_grant_changes_who_is_expected_and_nothing_about_being_there() -> None
 )
 def test_credit_needs_two_passes_and_nobody_else_seen(answers: list[JudgedCapture]) -> None:
     score, worth = credited(evidence(*answers), *answers)
-    passed = sum(answer.judgement is Judgement.PASS for answer in answers)
+    passed = answers.count(RIGHT)
     if passed < 2 or SOMEBODY_ELSE in answers:
         assert score.decision is not Decision.ACCEPT
         assert worth.credited_s == 0

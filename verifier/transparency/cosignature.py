@@ -10,20 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from verifier.errors import InvalidRecordError, LedgerError
 from verifier.transparency.note import (
-    PRIVATE_PREFIX,
     NoteSignature,
+    PrivateKey,
     SignedNote,
     key_id_of,
     key_text,
     parse_key,
-    require_key_name,
 )
 
 COSIGNATURE_V1 = b"\x04"
@@ -119,46 +115,22 @@ class CosignatureVerifier:
             raise LedgerError(f"the cosignature by {self.name} is wrong") from None
 
 
-class CosignatureSigner:
-    """The private half; it never prints its key."""
+class CosignatureSigner(PrivateKey):
+    """Cosigns checkpoints; see `CosignatureVerifier` for the public half."""
 
-    def __init__(self, name: str, seed: bytes) -> None:
-        require_key_name(name)
-        self._seed = seed
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        public_key = self._key.public_key().public_bytes_raw()
-        self.verifier = CosignatureVerifier(name=name, public_key=public_key)
+    algorithm = COSIGNATURE_V1
 
-    def __repr__(self) -> str:
-        return f"CosignatureSigner({self.verifier.name!r})"
-
-    @classmethod
-    def generate(cls, name: str) -> "CosignatureSigner":
-        """Make a fresh key."""
-        return cls(name, Ed25519PrivateKey.generate().private_bytes_raw())
-
-    @classmethod
-    def from_text(cls, text: str) -> "CosignatureSigner":
-        """Read what ``private_text`` wrote; the message of an error never quotes it."""
-        if not text.startswith(PRIVATE_PREFIX):
-            raise InvalidRecordError("not the text of a private key")
-        name, key_id, seed = parse_key(text.removeprefix(PRIVATE_PREFIX), COSIGNATURE_V1)
-        signer = cls(name, seed)
-        if signer.verifier.key_id != key_id:
-            raise InvalidRecordError("a private key's id does not belong to its name and key")
-        return signer
-
-    def private_text(self) -> str:
-        """Return the text for a file that only its owner may read."""
-        verifier = self.verifier
-        return PRIVATE_PREFIX + key_text(verifier.name, verifier.key_id, COSIGNATURE_V1, self._seed)
+    @property
+    def verifier(self) -> CosignatureVerifier:
+        """The public half."""
+        return CosignatureVerifier(name=self.name, public_key=self.public_key)
 
     def cosign(self, text: str, timestamp: int) -> NoteSignature:
         """Return the line that goes under a checkpoint's ``text``."""
         signature = self._key.sign(signed_message(text, timestamp))
         return NoteSignature(
-            name=self.verifier.name,
-            key_id=self.verifier.key_id,
+            name=self.name,
+            key_id=self.key_id,
             signature=Cosignature(timestamp=timestamp, signature=signature).to_bytes(),
         )
 

@@ -7,6 +7,7 @@ A *verifier key* (vkey) is ``name+hex id+base64(0x01 ‖ public key)``; the priv
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -116,47 +117,60 @@ class NoteVerifier:
                 raise LedgerError(f"the signature by {self.name} is wrong") from error
 
 
-class NoteSigner:
-    """The private half; it never prints its key."""
+class PrivateKey:
+    """The private half of a key of one algorithm; it never prints its seed."""
+
+    algorithm: ClassVar[bytes]
 
     def __init__(self, name: str, seed: bytes) -> None:
         require_key_name(name)
+        self.name = name
         self._seed = seed
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        public_key = self._key.public_key().public_bytes_raw()
-        self.verifier = NoteVerifier(name=name, public_key=public_key)
+        self.public_key = self._key.public_key().public_bytes_raw()
+        self.key_id = key_id_of(name, self.algorithm, self.public_key)
 
     def __repr__(self) -> str:
-        return f"NoteSigner({self.verifier.name!r})"
+        return f"{type(self).__name__}({self.name!r})"
 
     @classmethod
-    def generate(cls, name: str) -> "NoteSigner":
+    def generate(cls, name: str) -> Self:
         """Make a fresh key."""
         return cls(name, Ed25519PrivateKey.generate().private_bytes_raw())
 
     @classmethod
-    def from_text(cls, text: str) -> "NoteSigner":
+    def from_text(cls, text: str) -> Self:
         """Read what ``private_text`` wrote; the message of an error never quotes it."""
         if not text.startswith(PRIVATE_PREFIX):
-            raise InvalidRecordError("not the text of a private note key")
-        name, key_id, seed = parse_key(text.removeprefix(PRIVATE_PREFIX), ED25519)
-        signer = cls(name, seed)
-        if signer.verifier.key_id != key_id:
+            raise InvalidRecordError("not the text of a private key")
+        name, key_id, seed = parse_key(text.removeprefix(PRIVATE_PREFIX), cls.algorithm)
+        read = cls(name, seed)
+        if read.key_id != key_id:
             raise InvalidRecordError("a private key's id does not belong to its name and key")
-        return signer
+        return read
 
     def private_text(self) -> str:
         """Return the text for a file that only its owner may read."""
-        verifier = self.verifier
-        return PRIVATE_PREFIX + key_text(verifier.name, verifier.key_id, ED25519, self._seed)
+        return PRIVATE_PREFIX + key_text(self.name, self.key_id, self.algorithm, self._seed)
+
+
+class NoteSigner(PrivateKey):
+    """Signs notes; see `NoteVerifier` for the public half."""
+
+    algorithm = ED25519
+
+    @property
+    def verifier(self) -> NoteVerifier:
+        """The public half."""
+        return NoteVerifier(name=self.name, public_key=self.public_key)
 
     def sign(self, text: str) -> SignedNote:
         """Sign ``text``, which ends with a newline."""
         if not text.endswith("\n"):
             raise InvalidRecordError("a note's text does not end with a newline")
         signature = NoteSignature(
-            name=self.verifier.name,
-            key_id=self.verifier.key_id,
+            name=self.name,
+            key_id=self.key_id,
             signature=self._key.sign(text.encode("utf-8")),
         )
         return SignedNote(text=text, signatures=(signature,))

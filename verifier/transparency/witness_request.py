@@ -27,6 +27,7 @@ from verifier.transparency.checkpoint import Checkpoint, parse_decimal
 from verifier.transparency.merkle import DIGEST_BYTES, EMPTY_ROOT, verify_consistency
 from verifier.transparency.note import NoteVerifier, SignedNote
 
+SIZE_TYPE = "text/x.tlog.size"  # of the answer that says which size the witness is at
 LONGEST_PROOF = 63  # hashes, as the specification bounds it
 
 TrustedLogs: TypeAlias = Mapping[str, Sequence[NoteVerifier]]

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from typing import Any
 
 import httpx
 
@@ -40,9 +41,14 @@ def undocumented(method: str, path: str, response: httpx.Response) -> str | None
 
 
 @cache
+def _document() -> dict[str, Any]:
+    return openapi_document()
+
+
+@cache
 def _operations(method: str) -> list[tuple[re.Pattern[str], str, set[tuple[str, str | None]]]]:
     found = []
-    for template, methods in openapi_document()["paths"].items():
+    for template, methods in _document()["paths"].items():
         if operation := methods.get(method.lower()):
             pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", template))
             answers: set[tuple[str, str | None]] = set()

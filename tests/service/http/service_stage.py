@@ -7,7 +7,7 @@ does not say, such as which platform or class, is the stage's usual one.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -192,7 +192,9 @@ class ServiceStage:
             self.answer(prompt, *who, by=by)
         self.post(f"/v1/sessions/{session_id}/end", by=by)
         while (prompt := self.prompt(session_id, by=by)) is None:
-            self.clock.advance(1)
+            paused = self.get(f"/v1/sessions/{session_id}", by=by)["paused_until"]
+            until = self.clock.now() if paused is None else datetime.fromisoformat(paused)
+            self.clock.advance(max(1.0, (until - self.clock.now()).total_seconds()))
         self.answer(prompt, *who, by=by)
         return self.post(f"/v1/sessions/{session_id}/close", by=by)
 

@@ -1,7 +1,9 @@
 """Accommodations over HTTP: two officers grant, one revokes; ghosts without a grant get nowhere."""
 
 import logging
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from pipelines.archive_verification import verify_receipt
 from service.sql.entry_log import SqlEntrySource
 from tests.service.http.footprint import footprint
 from tests.service.http.refusals import refused
-from tests.service.http.service_stage import ServiceStage, issue_officer_key
+from tests.service.http.service_stage import ServiceStage, issue_officer_key, open_stage
 from tests.service.http.test_make_up import attend
 from tests.service.http.test_prompt_kinds import close, opening
 from verifier.transparency.leaf import Leaf
@@ -251,6 +253,42 @@ class TestTheLog:
         assert not any(secret in caplog.text for secret in SECRETS)
 
 
+class TestWhatChangesWhileASessionIsOpened:
+    """A session names the grant that is in force when it is recorded, or there is none."""
+
+    @pytest.mark.parametrize("kind", ["non_face", "extra_time"])
+    def test_a_grant_that_is_revoked_just_then_does_not_count(
+        self, stage: ServiceStage, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        (learner_id,), class_id = place(stage, 1)
+        granted = [grant(stage, learner_id), grant(stage, learner_id, kind="extra_time")]
+        revoked = granted[kind == "extra_time"]["grant_id"]
+        engine = stage.application.engine
+        real = engine.open
+
+        def open_late(**given: Any) -> str:
+            stage.call("DELETE", f"/v1/accommodations/{revoked}", by=stage.officer)
+            grant(stage, learner_id, kind=kind)  # another one is not the one that was asked about
+            return real(**given)
+
+        monkeypatch.setattr(engine, "open", open_late)
+        before = len(leaves(stage))
+        response = stage.call(
+            "POST", "/v1/sessions", opening(learner_id, class_id, path="non_face")
+        )
+        assert refused(response) == (409, "accommodation_missing")
+        assert [leaf for leaf in leaves(stage)[before:] if leaf.kind == "session_opened"] == []
+        monkeypatch.undo()
+        again = stage.call("POST", "/v1/sessions", opening(learner_id, class_id, path="non_face"))
+        assert again.status_code == 201
+
+
+@pytest.fixture
+def sqlite_stage(tmp_path: Path) -> Iterator[ServiceStage]:
+    with open_stage(tmp_path) as opened:
+        yield opened
+
+
 class TestGhosts:
     def test_forty_who_ask_without_a_grant_earn_nothing(self, stage: ServiceStage) -> None:
         ghosts, class_id = place(stage, 40)
@@ -263,8 +301,12 @@ class TestGhosts:
             answer = gate(stage, ghost, class_id)
             assert (answer["outcome"], answer["credited_s"]) == ("not_yet", 0)
 
-    def test_forty_with_favours_are_forty_cases_and_no_money(self, stage: ServiceStage) -> None:
+    # On one database only: it takes long, and no database would do it otherwise.
+    def test_forty_with_favours_are_forty_cases_and_no_money(
+        self, sqlite_stage: ServiceStage
+    ) -> None:
         """And each of them takes two officers more."""
+        stage = sqlite_stage
         ghosts, class_id = place(stage, 40)
         for ghost in ghosts:
             grant(stage, ghost)

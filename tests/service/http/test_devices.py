@@ -143,6 +143,21 @@ class TestRegistering:
         assert client.register(learner_id, OTHER_FACE, code=issued["code"]).status_code == 201
         assert observer.frames_seen == seen
 
+    def test_whoever_has_the_code_is_told_whether_pictures_are_wanted(
+        self, stage: ServiceStage
+    ) -> None:
+        """By the engine: no page decides it. As it is now, and the code is good for more."""
+        learner_id, client = stage.enrolled_learner(), FrameClient(stage=stage)
+        client.secret = device_code(stage, learner_id)
+        path = "/v1/frame/devices"
+        for _ in range(2):
+            assert client.call("GET", path).json() == {"by_face": True}
+        grant(stage, learner_id)
+        assert client.call("GET", path).json() == {"by_face": False}
+        assert client.register(learner_id, code=client.secret).status_code == 201
+        for other in ("junk", "zx_code_" + "A" * 22, stage.platform):
+            assert refused(stage.call("GET", path, by=other)) == (401, "unauthenticated")
+
     def test_an_enrolment_is_wanted(self, stage: ServiceStage) -> None:
         learner_id = stage.register_learner()
         stage.give_consent(learner_id)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pipelines.archive import Archive
+from service.delivery import Dispatcher
 from service.sql.database import Database
 from service.sql.errors import StorageError
 from tests.service.http.service_stage import ServiceStage
@@ -26,24 +28,36 @@ def test_what_is_pending(stage: ServiceStage) -> None:
     assert stage.get("/v1/health", by="")["log"] == {"size": before["size"] + 1, "pending": 0}
 
 
-def test_a_log_that_is_not_signed_degrades(
-    stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["publishing", "sweeping", "beating", "flushing"])
+def test_a_part_that_fails_degrades(
+    stage: ServiceStage, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    monkeypatch.setattr(stage.application.publishing, "failing", True)
+    monkeypatch.setattr(getattr(stage.application, part), "failing", True)
     response = stage.call("GET", "/v1/health", by="")
     assert (response.status_code, response.json()["status"]) == (503, "degraded")
     (failing,) = response.json()["failing"]
-    assert failing.startswith("publishing")
+    assert failing.startswith(part)
 
 
-def test_sessions_that_nobody_ends_degrade(
+def test_streams_that_are_not_told_degrade(
     stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage.application.sweeping, "failing", True)
+    monkeypatch.setattr(Dispatcher, "failing", True)
     response = stage.call("GET", "/v1/health", by="")
     assert (response.status_code, response.json()["status"]) == (503, "degraded")
     (failing,) = response.json()["failing"]
-    assert failing.startswith("sweeping")
+    assert failing.startswith("delivery")
+
+
+def test_a_witness_that_is_away_is_told_and_takes_no_service_away(
+    stage: ServiceStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lessons go on without it."""
+    monkeypatch.setattr(Archive, "failing_witnesses", ("witness.example+0a1b2c3d",))
+    response = stage.call("GET", "/v1/health", by="")
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    (failing,) = response.json()["failing"]
+    assert failing.startswith("witness witness.example+0a1b2c3d")
 
 
 def test_a_database_that_is_away_degrades(

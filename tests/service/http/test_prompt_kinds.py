@@ -9,6 +9,7 @@ import pytest
 from service.http.prompts import PROMPT_TEXT
 from service.sql.accommodations import approve_grant, propose_grant
 from service.turns import BusyError
+from tests.pipelines.lesson_stage import OTHER_FACE
 from tests.service.http.footprint import footprint
 from tests.service.http.refusals import refused
 from tests.service.http.service_stage import POLL_EVERY_S, ServiceStage, reply
@@ -429,6 +430,8 @@ def test_an_answer_that_found_the_engine_busy_may_be_sent_again_past_the_deadlin
         before.waiting,
     )
     stage.clock.advance(61)
+    other = stage.call("POST", path, reply(prompt, OTHER_FACE))
+    assert refused(other) == (410, "deadline_passed")
     assert stage.answer(prompt)["answer"] == "pass"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.http.sessions import CODES_TRIED_PER_MINUTE
+from service.credentials import CODES_TRIED_PER_MINUTE
 from service.sql import idempotency
 from tests.pipelines.lesson_stage import OTHER_FACE
 from tests.service.http.asgi_client import call

@@ -132,6 +132,56 @@ def test_there_is_more_time_once_it_has_begun(stage: ServiceStage) -> None:
     assert uploader.hand_in().json()["answer"] == "pass"
 
 
+def test_announcing_anything_at_all_buys_no_time(stage: ServiceStage) -> None:
+    """Past the minute only those bytes are taken that were announced in it."""
+    uploader = Uploader(stage)
+    path = f"/v1/prompts/{uploader.prompt['prompt_id']}"
+    nothing = {"nonce": uploader.prompt["nonce"], "bytes": 1, "sha256": to_base64(bytes(32))}
+    stage.clock.advance(58)
+    stage.post(f"{path}/uploads", nothing)
+    stage.clock.advance(10)
+    at_once = stage.call("POST", f"{path}/answer", reply(uploader.prompt))
+    assert refused(at_once) == (410, "deadline_passed")
+    in_parts = announcement(uploader.prompt, uploader.body)
+    assert refused(stage.call("POST", f"{path}/uploads", in_parts)) == (410, "deadline_passed")
+
+
+def test_who_lost_what_came_of_an_announcement_begins_again_past_the_minute(
+    stage: ServiceStage,
+) -> None:
+    uploader = Uploader(stage)
+    uploader.begin()
+    uploader.send(0, uploader.body[:10])
+    stage.clock.advance(100)
+    uploader.begin()
+    uploader.send(0, uploader.body)
+    assert uploader.hand_in().json()["answer"] == "pass"
+
+
+def test_what_was_announced_may_also_come_at_once(stage: ServiceStage) -> None:
+    uploader = Uploader(stage)
+    uploader.begin()
+    stage.clock.advance(100)
+    path = f"/v1/prompts/{uploader.prompt['prompt_id']}/answer"
+    shown = {"Authorization": f"Bearer {stage.platform}", "Content-Type": "application/json"}
+    judged = call(stage.app, "POST", path, headers=shown, content=uploader.body)
+    assert judged.json()["answer"] == "pass"
+
+
+def test_the_two_latest_announcements_are_known(
+    stage: ServiceStage,
+) -> None:
+    """Two are kept for a prompt: a third takes the place of the first."""
+    uploader = Uploader(stage)
+    for body in (uploader.body, b"x", b"y"):
+        uploader.begin(body=body)
+    stage.clock.advance(61)
+    path = f"/v1/prompts/{uploader.prompt['prompt_id']}/uploads"
+    first = stage.call("POST", path, announcement(uploader.prompt, uploader.body))
+    assert refused(first) == (410, "deadline_passed")
+    assert uploader.begin(body=b"x")["offset"] == 0
+
+
 def test_by_when_it_has_to_be_handed_in_is_told(stage: ServiceStage) -> None:
     uploader = Uploader(stage)
     told = datetime.fromisoformat(uploader.begin()["expires_at"])

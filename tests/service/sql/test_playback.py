@@ -267,8 +267,8 @@ class TestBook:
         for at_s in (0, 5):
             book.add(session_id, beat(at_s, visible=None))
         assert [s.state for s in book.stretches(session_id)] == [StretchState.UNCOVERED]
-        assert book.is_required(Assurance.FRAME)
-        assert not book.is_required(Assurance.PLATFORM)
+        assert POLICY.playback.is_required(Assurance.FRAME)
+        assert not POLICY.playback.is_required(Assurance.PLATFORM)
 
 
 def test_sql_and_the_fold_in_memory_agree_however_often_it_is_flushed(

@@ -72,8 +72,8 @@ def test_a_proof_may_have_63_hashes() -> None:
     assert len(AddCheckpoint.parse(body.encode()).proof) == 63
 
 
-@settings(deadline=None)
-@given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode))
+@settings(deadline=None, max_examples=50)
+@given(st.binary(max_size=300) | st.text("0123456789abcdef+/=— \n", max_size=200).map(str.encode))
 def test_garbage_is_refused_and_nothing_else_happens(body: bytes) -> None:
     for garbage in (body, b"old 0\n\n" + body, body + NOTE.encode()):
         with pytest.raises(InvalidRecordError):
