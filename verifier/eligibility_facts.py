@@ -174,7 +174,8 @@ class SessionFact:
     witnesses
         Cosignatures under the checkpoint that its schedule follows from.
     prompts_scheduled, prompts_missed, prompts_passed
-        Scheduled and closing prompts that were resolved; what is neither was referred.
+        Prompts of the schedule that were resolved, and closing ones that were missed; what is
+        neither missed nor passed was referred.
     makes_up
         The earlier session whose misses it was opened to make up for.
     path

@@ -117,7 +117,7 @@ def on_roster_before_event(facts: EligibilityFacts, _: Policy) -> RuleResult:
 
 
 def within_class_days(facts: EligibilityFacts, policy: Policy) -> RuleResult:
-    """Whatever carries credit was held on the days of the 开班申请, from opening to end.
+    """Whatever carries credit was held on the days of the 开班申请, or makes up for such a session.
 
     The approval spoke of those days only. A session outside them goes to a person: a class may
     have moved for a good reason, and that need not be the learner's doing. Where the class is

@@ -1,12 +1,15 @@
 """What a learner may miss in a class, and how misses are made up for.
 
 The budget is a share of the prompts that were scheduled for the learner in the class so far: those
-that followed from the seed, and the closing ones, of every session, abandoned ones too. Opening
-and added prompts are not counted: who is looked at more often must not miss more for it. While the
-class goes on the denominator grows, so that only after its last day the share is a verdict.
+that followed from the seed, of every session, abandoned ones too, and the closing ones that were
+missed. Passed closing ones are not counted: sessions of a few seconds would thin misses out at
+will. Nor are opening and added prompts: who is looked at more often must not miss more for it.
+While the class goes on the denominator grows, so that only after its last day the share is a
+verdict.
 
 A session *makes up* for the misses of an earlier one where it was opened for that, soon enough,
-was attended without a miss, and passed as many prompts as the earlier one had missed.
+was attended without a miss, and in which as many prompts of the schedule were passed as had been
+missed in the earlier one.
 """
 
 from collections.abc import Iterable

@@ -328,7 +328,7 @@ def test_one_officer_alone_makes_no_credit(stage: LessonStage) -> None:
                 session_id, prompt_id=call.prompt_id, finding=CallFinding.SEEN, by="o"
             )
     result = stage.end(session_id, None)
-    assert result.state.counts.answered > 5
+    assert result.state.counts.answered >= 2
     assert (result.account.credit.credited_s, result.account.credit.pending_s) == (0, 0)
 
 
