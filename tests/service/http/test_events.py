@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -283,11 +284,15 @@ def test_the_future_is_in_no_event_and_no_log(
         told += [stream.next(), stream.next()]
         due = stage.application.engine.next_due(session_id)
     assert due is not None
-    log = "\n".join(
-        record.getMessage()
-        for record in caplog.records
-        if record.name.startswith(("zhenxue", "service"))  # not what the client itself says
-    )
+
+    def logged() -> str:
+        own = ("zhenxue", "service")  # not what the client itself says
+        return "\n".join(r.getMessage() for r in caplog.records if r.name.startswith(own))
+
+    over = time.monotonic() + SECONDS
+    while "/events 200" not in logged() and time.monotonic() < over:
+        time.sleep(0.01)  # the server logs a stream once it hears that the client went
+    log = logged()
     shown = [log, json.dumps(told), repr(stage.application.dispatcher)]
     # To the millisecond: the second alone may be that in which the opening prompt closes.
     assert not [text for text in shown if f"{due:%H:%M:%S.%f}"[:-3] in text]
