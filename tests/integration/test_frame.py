@@ -230,22 +230,27 @@ def test_hidden_covered_or_removed_it_says_so_or_falls_silent(
 
 
 def test_no_lesson_goes_on_where_nothing_gets_through(
-    stage: FrameStage, learner: tuple[str, str], lesson: LessonPage
+    stage: FrameStage, learner: tuple[str, str]
 ) -> None:
-    """A gateway's word is none of the engine's, and a lost heartbeat is looked into."""
-    told = re.compile(r"/v1/sessions/[0-9a-f]+/(events|prompt)$")
-    lesson.page.route(told, lambda route: route.fulfill(status=502, body="<html>bad gateway"))
-    lesson.enter(learner[0], stage.open_session(*learner))
-    lesson.hear("error", "offline")
-    lesson.title("网络断开了")
-    lesson.page.unroute(told)
-    lesson.hear("prompt_open")
-    stage.browser.set_offline(True)
-    try:  # now, not in five seconds
+    """A lost heartbeat is looked into, and a gateway's word is none of the engine's."""
+    told = re.compile(r"/v1/sessions/[0-9a-f]+/(events|prompt|heartbeats)$")
+    # Without a camera, so that no answer is on its way that would notice it too.
+    with stage.lesson_page(at=f"{stage.platform}/lesson#no-camera") as lesson:
+        lesson.hear("ready")
+        lesson.enter(learner[0], stage.open_session(*learner))
+        lesson.hear("error", "camera_refused")
+        lesson.page.route(told, lambda route: route.abort())  # the stream stays open
+        # Now, not in five seconds.
         lesson.frame.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         lesson.hear("error", "offline")
-    finally:
-        stage.browser.set_offline(False)
+
+        lesson.page.unroute(told)
+        lesson.page.route(told, lambda route: route.fulfill(status=502, body="<html>bad gateway"))
+        lesson.enter(learner[0], stage.open_session(*learner))
+        lesson.hear("error", "offline")
+        lesson.title("网络断开了")
+        lesson.page.unroute(told)
+        lesson.hear("prompt_open")
 
 
 def test_two_pages_do_not_fight_over_a_session(
