@@ -244,7 +244,8 @@ def a_second_one_after_the_same_miss(insider: Insider) -> None:
 
 
 def held_back(insider: Insider) -> None:
-    insider.issued("scheduled")[-1]["facts"]["issued_ms"] = insider.facts["lesson_end_ms"] - 1
+    # The first: the last may happen to be due at the very end.
+    insider.issued("scheduled")[0]["facts"]["issued_ms"] = insider.facts["lesson_end_ms"] - 1
 
 
 def misses_answered_by_a_copy(insider: Insider) -> None:
